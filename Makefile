@@ -1,0 +1,72 @@
+# Set PYTHON to choose the interpreter and VENV to keep one environment for each:
+#   make unit PYTHON=python3.9 VENV=.venv-3.9
+PYTHON ?= python3
+VENV ?= .venv
+
+# More arguments for every pytest started here: make unit PYTEST_ARGS='-x -k close'
+PYTEST_ARGS ?=
+# What `make autobahn` runs: a set of cases, or one case or pattern of cases: CASE='6.4.*'
+SET ?= core+9
+CASE ?=
+# `make fuzz` tries COUNT streams. The same SEED makes the same streams.
+SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
+COUNT ?= 1000000
+
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)')
+UNIT := not autobahn and not browser and not stress and not fuzz
+
+.DEFAULT_GOAL := help
+.PHONY: help demo venv check format test unit autobahn wstest fuzz benchmark clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo:  ## start the example chat, which prints its address (needs only Python)
+	@PYTHONPATH=. exec $(PYTHON) example/chat.py
+
+venv: $(VENV)/.installed  ## create the environment, again when pyproject.toml changes
+
+$(VENV)/.installed: pyproject.toml setup.py
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+check: venv  ## lint, format, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict ws4py
+	$(PYTEST) --quiet test/test_layers.py
+
+format: venv  ## mend what can be mended by machine
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+test: venv wstest  ## run the whole test suite
+	$(PYTEST) -ra $(PYTEST_ARGS)
+
+unit: venv  ## run the tests that need nothing but Python
+	$(PYTEST) -ra -m '$(UNIT)' $(PYTEST_ARGS)
+
+autobahn: venv  ## run the Autobahn suite on our server and client (CASE=6.4.3, SET=full)
+	sh test/autobahn/setup.sh .wstest
+	$(AUTOBAHN) --server standalone
+	$(AUTOBAHN) --client threaded
+
+# The Autobahn suite runs on CPython 2.7 only, so it has an environment of its own. Status 3 means
+# that there is no 2.7 here: its tests are then skipped, and say so.
+wstest:
+	sh test/autobahn/setup.sh .wstest || [ $$? -eq 3 ]
+
+fuzz: venv  ## look longer for a disagreement with the reference parser (COUNT, SEED)
+	$(BIN)/python -m test.fuzz.campaign $(SEED) $(COUNT)
+
+benchmark: venv  ## measure the speed
+	$(BIN)/python -m benchmark
+
+clean:  ## remove all that these targets made
+	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
+	rm -rf build benchmark/build dist docs/_build *.egg-info
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Run the Autobahn test suite against ws4py, and judge its reports."""

@@ -1,0 +1,188 @@
+"""Feeds a stream to ws4py and records what comes out, in the reference's form.
+
+There are three ways: two owners of a ``Stream``, who differ in how they go on after a 0, and a
+whole ``WebSocket``, which is an echo in all respects, so that what it writes says what it read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ws4py.limits import Limits
+from ws4py.messaging import BinaryMessage, Message, PongControlMessage
+from ws4py.streaming import Stream
+from ws4py.websocket import WebSocket
+
+from .reference import Event, Rules, parse
+
+
+class Misbehaviour(AssertionError):
+    """The parser broke its own contract, whatever the stream was."""
+
+
+def make_limits(rules: Rules) -> Limits:
+    return replace(
+        Limits(),
+        max_message_size=rules.max_message_size,
+        max_fragments=rules.max_fragments,
+        close_timeout=None,  # nothing here needs a timer
+    )
+
+
+def drive_stream(rules: Rules, chunks: Sequence[bytes]) -> list[Event]:
+    """Feed ``chunks`` to a Stream, taking one thing at every 0."""
+    stream = make_stream(rules)
+    events: list[Event] = []
+    for chunk in chunks:
+        wanted = stream.parser.send(chunk)
+        while wanted == 0:
+            take(stream, events)
+            wanted = next(stream.parser)
+        if wanted < 0:
+            raise Misbehaviour(f"the parser wants {wanted!r} bytes")
+    check_nothing_is_left(stream, events)
+    return events
+
+
+def drive_stream_by_send(rules: Rules, chunks: Sequence[bytes]) -> list[Event]:
+    """Do the same, but answer a 0 by sending the next chunk while there is one."""
+    stream = make_stream(rules)
+    events: list[Event] = []
+    wanted = 1
+    for chunk in chunks:
+        wanted = stream.parser.send(chunk)
+        if wanted == 0:
+            take(stream, events)
+    while wanted == 0:
+        wanted = next(stream.parser)
+        if wanted == 0:
+            take(stream, events)
+    check_nothing_is_left(stream, events)
+    return events
+
+
+def make_stream(rules: Rules) -> Stream:
+    stream = Stream(always_mask=not rules.expect_masking, expect_masking=rules.expect_masking)
+    stream.limits = make_limits(rules)
+    return stream
+
+
+def take(stream: Stream, events: list[Event]) -> None:
+    """Take the one thing that is there."""
+    if events and events[-1][0] in ("close", "error"):
+        raise Misbehaviour(f"the parser goes on after {events[-1]!r}")
+    found = waiting(stream)
+    if len(found) != 1:
+        raise Misbehaviour(f"one thing should be there, not {found!r}")
+    events += found
+    stream.message = None
+    stream.pings.clear()
+    stream.pongs.clear()
+
+
+def waiting(stream: Stream) -> list[Event]:
+    events: list[Event] = []
+    if stream.has_message:
+        assert stream.message is not None
+        events.append(("text" if stream.message.is_text else "binary", stream.message.data))
+    events += [("ping", ping.data) for ping in stream.pings]
+    events += [("pong", pong.data) for pong in stream.pongs]
+    if stream.closing is not None:
+        events.append(("close", stream.closing.code, stream.closing.reason))
+    events += [("error", error.code) for error in stream.errors]
+    return events
+
+
+def check_nothing_is_left(stream: Stream, events: list[Event]) -> None:
+    ended = [event for event in events if event[0] in ("close", "error")]
+    if waiting(stream) != ended:
+        raise Misbehaviour(f"never announced by a 0: {waiting(stream)!r}")
+
+
+class RecordingSocket:
+    """All that a WebSocket needs of a socket: ``recv``, and a ``sendall`` that records."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+
+    def recv(self, size: int) -> bytes:
+        return b""
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data
+
+
+class Mirror(WebSocket):
+    """Sends every message back, and a Ping for every Pong; records its callbacks."""
+
+    def __init__(self, sock: RecordingSocket, rules: Rules) -> None:
+        super().__init__(sock)
+        self.stream.always_mask = not rules.expect_masking
+        self.stream.expect_masking = rules.expect_masking
+        self.limits = make_limits(rules)
+        self.calls: list[Event] = []
+        self.ends: list[tuple[int, str | None]] = []
+
+    def received_message(self, message: Message) -> None:
+        binary = isinstance(message, BinaryMessage)
+        self.calls.append(("binary" if binary else "text", message.data))
+        self.send(message.data, binary)
+
+    def ponged(self, pong: PongControlMessage) -> None:
+        self.calls.append(("pong", pong.data))
+        self.ping(pong.data)
+
+    def closed(self, code: int, reason: str | None = None) -> None:
+        self.ends.append((code, reason))
+
+
+def drive_websocket(rules: Rules, chunks: Sequence[bytes]) -> list[Event]:
+    """Feed ``chunks`` to a WebSocket; tell the events from what it called and wrote."""
+    sock = RecordingSocket()
+    websocket = Mirror(sock, rules)
+    goes_on = True
+    for chunk in chunks:
+        goes_on = websocket.process(chunk)
+        if not goes_on:
+            break
+    websocket.terminate()
+    check_return_value(websocket, goes_on)
+    answers = answers_in(bytes(sock.sent), rules)
+    answered = [swap(event) for event in answers if event[0] != "close"]
+    if websocket.calls != [event for event in answered if event[0] != "ping"]:
+        raise Misbehaviour(f"called back {websocket.calls!r}, but answered {answered!r}")
+    return answered + end_of(websocket, answers[len(answered) :])
+
+
+def check_return_value(websocket: Mirror, goes_on: bool) -> None:
+    """Check that ``process`` ends with the peer's Close, but only drains after an error."""
+    if goes_on == websocket.close_received:
+        raise Misbehaviour(f"process returned {goes_on}")
+
+
+def answers_in(sent: bytes, rules: Rules) -> list[Event]:
+    """Read what was sent: a legal sequence of whole frames, with nothing after a Close."""
+    outcome = parse(sent, Rules(expect_masking=not rules.expect_masking))
+    if outcome.branch is not None or outcome.unread:
+        raise Misbehaviour(f"wrote {sent.hex()}: {outcome!r}")
+    return outcome.events
+
+
+def swap(event: Event) -> Event:
+    """Tell what a Mirror has answered so."""
+    return ({"ping": "pong", "pong": "ping"}.get(event[0], event[0]), *event[1:])
+
+
+def end_of(websocket: Mirror, answers: list[Event]) -> list[Event]:
+    """Tell how the peer ended it, from ``closed`` and the Close that was sent, if any."""
+    if len(websocket.ends) != 1:
+        raise Misbehaviour(f"closed was called with {websocket.ends!r}")
+    code, reason = websocket.ends[0]
+    if websocket.close_received:
+        if [answer[1] for answer in answers] != [code]:
+            raise Misbehaviour(f"a Close with {code} was answered by {answers!r}")
+        return [("close", code, str(reason).encode())]
+    if code != 1006:
+        raise Misbehaviour(f"closed was called with {code} without a Close")
+    return [("error", answer[1]) for answer in answers]

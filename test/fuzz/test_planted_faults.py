@@ -1,0 +1,164 @@
+"""The fuzz is worth its time: it finds faults that are planted into a copy of ws4py.
+
+Each fault replaces one piece of the source, which has to stand there exactly once: when the source
+changes, so must the fault, or the test fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import ws4py
+
+PROJECT = Path(__file__).resolve().parents[2]
+STREAMS = 3000
+SEED = 6455
+
+
+class Fault(NamedTuple):
+    """A fault: in ``module``, ``right`` becomes ``wrong``."""
+
+    name: str
+    module: str
+    right: str
+    wrong: str
+
+
+FAULTS = [
+    Fault(
+        "a length of 126 is taken as it stands",
+        "framing",
+        "if length > MAX_CONTROL_PAYLOAD:",
+        "if length > MAX_CONTROL_PAYLOAD + 1:",
+    ),
+    Fault(
+        "a 64-bit length need not be minimal",
+        "framing",
+        "(126 if len(field) == 2 else 0x10000)",
+        "(126 if len(field) == 2 else 0)",
+    ),
+    Fault(
+        "RSV2 is accepted",
+        "framing",
+        "if first & 0x70:",
+        "if first & 0x50:",
+    ),
+    Fault(
+        "the key is rotated the wrong way inside a partial frame",
+        "streaming",
+        "key = key[turn:] + key[:turn]",
+        "key = key[-turn:] + key[:-turn]",
+    ),
+    Fault(
+        "an empty frame need not be masked",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if length and bool(key) is not self.expect_masking:",
+    ),
+    Fault(
+        "half a character at the end of a message is left for the next one",
+        "streaming",
+        "if last and not whole:",
+        "if last and not valid:",
+    ),
+    Fault(
+        "a message of exactly the limit is too big",
+        "streaming",
+        "if most is not None and self._size > most:",
+        "if most is not None and self._size >= most:",
+    ),
+    Fault(
+        "only the last fragment counts for the limit",
+        "streaming",
+        "self._size += length",
+        "self._size = length",
+    ),
+    Fault(
+        "empty fragments do not count for the limit",
+        "streaming",
+        "self._fragments += 1",
+        "self._fragments += 1 if length else 0",
+    ),
+    Fault(
+        "a ping between fragments resets the message",
+        "streaming",
+        "            self.pings.append(PingControlMessage(payload))\n",
+        "            self.pings.append(PingControlMessage(payload))\n"
+        "            self._partial = None\n",
+    ),
+    Fault(
+        "1005 is accepted on the wire",
+        "streaming",
+        "VALID_CLOSING_CODES = [1000, 1001, 1002, 1003, 1007,",
+        "VALID_CLOSING_CODES = [1000, 1001, 1002, 1003, 1005, 1007,",
+    ),
+    Fault(
+        "the reason of a Close need not be UTF-8",
+        "streaming",
+        'payload[2:].decode("utf-8")',
+        'payload[2:].decode("utf-8", "replace")',
+    ),
+    Fault(
+        "a surrogate is refused only with its third byte",
+        "utf8validator",
+        "            if self.state == _REJECT:\n"
+        "                self.i -= size\n"
+        "                return self._reject(size - missing)\n",
+        "",
+    ),
+    Fault(
+        "what follows a message in the same chunk is lost",
+        "streaming",
+        "buf = buf[pos:] + late",
+        "buf = bytes(late)",
+    ),
+]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Copy the sources of ws4py, the compiled module left out."""
+    source = Path(ws4py.__file__).parent
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "*.c")
+    shutil.copytree(source, tmp_path / "ws4py", ignore=ignored)
+    return tmp_path
+
+
+def fuzz(copy: Path) -> str:
+    """Run the campaign on the copy; return what it prints."""
+    env = dict(os.environ)
+    env["PYTHONPATH"] = os.pathsep.join([str(copy), str(PROJECT)])
+    env["PYTHONDONTWRITEBYTECODE"] = "1"
+    command = [sys.executable, "-m", "test.fuzz.campaign", str(SEED), str(STREAMS)]
+    done = subprocess.run(
+        command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert f"ws4py from {copy / 'ws4py'}\n" in done.stdout, done.stderr
+    return done.stdout
+
+
+def plant(fault: Fault, copy: Path) -> None:
+    path = copy / "ws4py" / f"{fault.module}.py"
+    source = path.read_text(encoding="utf-8")
+    assert source.count(fault.right) == 1, f"{fault.right!r} is not once in {fault.module}.py"
+    path.write_text(source.replace(fault.right, fault.wrong), encoding="utf-8")
+
+
+@pytest.mark.fuzz
+def test_the_copy_as_it_is_agrees_with_the_reference(copy: Path) -> None:
+    assert "no disagreement" in fuzz(copy)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_the_fuzz_finds_out_that(fault: Fault, copy: Path) -> None:
+    plant(fault, copy)
+    found = fuzz(copy)
+    assert "\nexpected " in found, found

@@ -1,0 +1,361 @@
+"""Clients: the URL, the connection and the opening handshake. Engines add how bytes are read."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from http.client import HTTPException, HTTPResponse
+from io import BufferedReader, RawIOBase
+from time import monotonic
+from typing import Any, Callable, NamedTuple, Optional, Union
+from urllib.parse import urlsplit
+
+from ws4py import _tls, handshake
+from ws4py.exc import HandshakeError, HandshakeTimeout
+from ws4py.transport import send_at_once
+from ws4py.websocket import WebSocket
+
+__all__ = ["WebSocketBaseClient"]
+
+Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
+
+_PORTS = {"ws": 80, "wss": 443, "ws+unix": None, "wss+unix": None}
+_has_forbidden = re.compile(r"[\x00-\x20\x7f]").search
+
+
+class Url(NamedTuple):
+    """The parts of a WebSocket URL (:rfc:`6455#section-3`)."""
+
+    scheme: str
+    host: str
+    port: int | None
+    unix_socket_path: str | None
+    resource: str
+
+
+def parse_url(url: Any) -> Url:
+    """Take a URL apart.
+
+    Raises:
+        ValueError: It is not the URL of a WebSocket.
+    """
+    if not isinstance(url, str) or _has_forbidden(url):
+        raise ValueError(f"{url!r} is not a URL: it has a space or a control character")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme not in _PORTS:
+        raise ValueError(f"the scheme of {url!r} is not one of {', '.join(_PORTS)}")
+    if parts.username is not None:
+        raise ValueError("a URL with a user name cannot be used: send a header for authentication")
+    if not url.isascii():
+        raise ValueError(f"{url!r} has characters that are to be percent-encoded")
+    query = f"?{parts.query}" if parts.query else ""
+    if parts.scheme.endswith("+unix"):
+        if not parts.path:
+            raise ValueError(f"{url!r} names no socket: it is {parts.scheme}:///path/to/socket")
+        return Url(parts.scheme, "localhost", None, parts.path, "/" + query)
+    if not parts.hostname:
+        raise ValueError(f"{url!r} names no host")
+    port = _PORTS[parts.scheme] if port is None else port
+    return Url(parts.scheme, parts.hostname, port, None, (parts.path or "/") + query)
+
+
+class WebSocketBaseClient(WebSocket):
+    """A client that reads in no thread of its own: run it, or add it to a manager.
+
+    The socket is made here, and may be replaced before :meth:`connect`.
+
+    Args:
+        url: ``ws://``, ``wss://``, ``ws+unix://`` or ``wss+unix://``; the latter two are followed
+            by the path of a socket, and ``resource`` can be set before :meth:`connect`.
+        protocols: The subprotocols that are offered, the preferred one first. After
+            :meth:`connect` the one that the server picked, in a list, or none.
+        extensions: The names of the extensions that are offered.
+        heartbeat_freq: Seconds between two Pings; None or 0 for no heartbeat.
+        ssl_options: ``certfile``, ``keyfile``, ``password``, ``ca_certs``, ``cert_reqs``,
+            ``check_hostname``, ``ciphers`` and ``server_hostname``.
+        headers: More headers for the request, as pairs or as a mapping.
+        exclude_headers: The names of headers that are not to be sent.
+        ssl_context: A context to use as it is, in place of ``ssl_options``.
+        open_timeout: Seconds that :meth:`connect` takes at most; by default those of ``limits``.
+
+    Raises:
+        ValueError: The URL is not one.
+        OSError: The name of the host cannot be resolved.
+    """
+
+    _is_client = True
+
+    def __init__(
+        self,
+        url: str,
+        protocols: Sequence[str] | None = None,
+        extensions: Sequence[str] | None = None,
+        heartbeat_freq: float | None = None,
+        ssl_options: Mapping[str, Any] | None = None,
+        headers: Headers | None = None,
+        exclude_headers: Iterable[str] | None = None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        open_timeout: float | None = None,
+    ) -> None:
+        self.url = url
+        self.scheme, self.host, self.port, self.unix_socket_path, self.resource = parse_url(url)
+        self.ssl_options = dict(ssl_options or {})
+        self.ssl_context = ssl_context
+        self.extra_headers = list(
+            headers.items() if isinstance(headers, Mapping) else headers or ()
+        )
+        self.exclude_headers = [name.lower() for name in exclude_headers or ()]
+        self.open_timeout = open_timeout
+        self._offers = list(protocols or ()), list(extensions or ())
+        super().__init__(None, *self._offers, None, heartbeat_freq)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what one connection needs: a socket, not connected yet, and a key."""
+        self._connected = False
+        self.key = handshake.make_key()
+        self._addresses: list[Any] = []
+        if self.unix_socket_path is None:
+            self._addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+            self.sock = socket.socket(self._addresses[0][0], socket.SOCK_STREAM)
+            send_at_once(self.sock)
+        else:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._own_sock = self.sock
+
+    @property
+    def bind_addr(self) -> Any:
+        """Where to connect to: the path of a Unix-domain socket, or (host, port)."""
+        return self.unix_socket_path or (self.host, self.port)
+
+    @property
+    def handshake_headers(self) -> list[tuple[str, str]]:
+        """The headers of the request, as pairs. Override it to change them."""
+        headers = handshake.request_headers(
+            self._host_header, self._wants_tls, self.key, self.protocols, self.extensions
+        )
+        given = {name.lower() for name, _ in self.extra_headers} | set(self.exclude_headers)
+        headers = [pair for pair in headers if pair[0].lower() not in given]
+        return headers + [p for p in self.extra_headers if p[0].lower() not in self.exclude_headers]
+
+    @property
+    def _wants_tls(self) -> bool:
+        return self.scheme.startswith("wss")
+
+    @property
+    def _host_header(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = _PORTS[self.scheme]
+        return host if self.port in (default, None) else f"{host}:{self.port}"
+
+    @property
+    def handshake_request(self) -> bytes:
+        """The request that asks for the upgrade.
+
+        Raises:
+            ValueError: A header has a character that it cannot have.
+        """
+        if _has_forbidden(self.resource) or not self.resource.startswith("/"):
+            raise ValueError(f"{self.resource!r} is not a path")
+        return handshake.build_head(f"GET {self.resource} HTTP/1.1", self.handshake_headers)
+
+    def connect(self) -> None:
+        """Connect, do the opening handshake, and call :meth:`handshake_ok`.
+
+        A client that has been closed can connect again, as a new connection.
+
+        Raises:
+            HandshakeError: The server did not accept; it has the status, headers and body.
+            HandshakeTimeout: It took too long.
+            OSError: The server cannot be reached, or its certificate not be verified.
+            ValueError: A header or an option is not one.
+            FileNotFoundError: A file that ``ssl_options`` names does not exist.
+            RuntimeError: It is connected already.
+        """
+        if self._connected and not self._over:
+            raise RuntimeError("this client is connected already")
+        if self._over or self.sock is None:
+            self._renew()
+            self.protocols, self.extensions = self._offers
+            self._prepare()
+        seconds = self.limits.open_timeout if self.open_timeout is None else self.open_timeout
+        deadline = _Deadline(seconds)
+        try:
+            self._connect(deadline)
+        except BaseException as error:
+            self._over = True
+            self.close_connection()
+            if isinstance(error, (TimeoutError, socket.timeout)):
+                raise HandshakeTimeout(f"no connection to {self.url} in {seconds} s") from error
+            raise
+        self._connected = True
+        if self._transport is not None:
+            self._transport.block(self.sock_timeout)
+        self.handshake_ok()
+
+    def _connect(self, deadline: _Deadline) -> None:
+        if self.sock is self._own_sock:
+            self._connect_own(deadline)
+        elif not _is_connected(self.sock):
+            deadline.apply(self.sock)
+            self.sock.connect(self.bind_addr)
+        if self._wants_tls and not self._is_secure:
+            self._wrap(deadline)
+        request = self.handshake_request
+        deadline.apply(self.sock)
+        self.sock.sendall(request)
+        reader = handshake.HeadReader(self.limits, is_request=False)
+        head = None
+        while head is None:
+            data = self._receive(deadline)
+            if not data:
+                raise HandshakeError("Invalid response: the server closed the connection")
+            head = reader.feed(data)
+        self._judge(head, reader.rest, deadline)
+        self.buf = reader.rest
+
+    def _connect_own(self, deadline: _Deadline) -> None:
+        """Connect to the first address of the host that answers."""
+        if not self._addresses:
+            deadline.apply(self.sock)
+            self.sock.connect(self.bind_addr)
+        for left, (family, *_, address) in zip(range(len(self._addresses), 0, -1), self._addresses):
+            try:
+                if self.sock.family != family or left < len(self._addresses):
+                    self.sock.close()
+                    self.sock = socket.socket(family, socket.SOCK_STREAM)
+                    send_at_once(self.sock)
+                deadline.apply(self.sock, left)
+                self.sock.connect(address)
+                return
+            except OSError:
+                if left == 1:
+                    raise
+
+    def _wrap(self, deadline: _Deadline) -> None:
+        if self.ssl_context is None:
+            self.ssl_context = _tls.client_context(self.ssl_options)
+        name = self.ssl_options.get("server_hostname", self.host)
+        deadline.apply(self.sock)
+        self.sock = self.ssl_context.wrap_socket(
+            self.sock, server_hostname=name, do_handshake_on_connect=False
+        )
+        deadline.apply(self.sock)
+        self.sock.do_handshake()
+
+    def _receive(self, deadline: _Deadline, size: int = 4096) -> bytes:
+        deadline.apply(self.sock)
+        data: bytes = self.sock.recv(size)
+        return data
+
+    def _judge(self, head: handshake.Head, rest: bytes, deadline: _Deadline) -> None:
+        try:
+            self.process_response_line(head.line.encode("latin-1"))
+            fields = handshake.build_head("", head.fields)[2:]
+            self.protocols, self.extensions = self.process_handshake_header(fields)
+        except HandshakeError as error:
+            error.headers = head.fields
+            if error.status is None:
+                error.status = 101
+            else:
+                error.body = self._read_body(head, rest, deadline)
+            raise
+
+    def _read_body(self, head: handshake.Head, rest: bytes, deadline: _Deadline) -> bytes:
+        """Read what explains a refusal, as much of it as comes in time."""
+        begun = handshake.build_head(head.line, head.fields) + rest
+        response = HTTPResponse(_Resumed(begun, lambda size: self._receive(deadline, size)))  # type: ignore[arg-type]
+        body = b""
+        with suppress(OSError, HTTPException, ValueError):
+            response.begin()
+            while len(body) < self.limits.max_body:
+                piece = response.read1(self.limits.max_body - len(body))
+                if not piece:
+                    break
+                body += piece
+        return body
+
+    def process_response_line(self, response_line: bytes) -> None:
+        """Judge the first line of the response.
+
+        Raises:
+            HandshakeError: It is not that of a response with status 101.
+        """
+        status = handshake.read_status(response_line.decode("latin-1"))
+        if status != 101:
+            raise HandshakeError(f"Invalid response status: {status}", status)
+
+    def process_handshake_header(self, headers: bytes) -> tuple[list[str], list[str]]:
+        """Judge the headers of the response (:rfc:`6455#section-4.1`).
+
+        Returns:
+            The subprotocol that the server picked, in a list, and the extensions it uses.
+
+        Raises:
+            HandshakeError: A header is missing or wrong, or names what was not offered.
+        """
+        head = handshake.HeadReader(self.limits, is_request=False).feed(b"headers\r\n" + headers)
+        if head is None:
+            raise HandshakeError("Invalid response: the headers have no end")
+        offers = self.protocols or (), self.extensions or ()
+        return handshake.check_response(head.fields, self.key.decode("ascii"), *offers)
+
+    def handshake_ok(self) -> None:
+        """Called when the handshake has succeeded: calls ``opened``.
+
+        Override it to add the client to a manager, or to run it.
+        """
+        self._open()
+
+
+class _Deadline:
+    """The end of a number of seconds, as the time-out of each step on the way."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._end = None if seconds is None else monotonic() + seconds
+
+    def apply(self, sock: Any, shares: int = 1) -> None:
+        """Let the next call on ``sock`` take what is left, or a share of that."""
+        if self._end is None or not hasattr(sock, "settimeout"):
+            return
+        left = self._end - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        sock.settimeout(left / shares)
+
+
+class _Resumed(RawIOBase):
+    """A file of bytes that have come already, and of what is received after them."""
+
+    def __init__(self, begun: bytes, receive: Callable[[int], bytes]) -> None:
+        super().__init__()
+        self._begun = begun
+        self._receive = receive
+
+    def makefile(self, _mode: str) -> BufferedReader:
+        return BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data, self._begun = self._begun[: len(buffer)], self._begun[len(buffer) :]
+        data = data or self._receive(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _is_connected(sock: Any) -> bool:
+    try:
+        sock.getpeername()
+    except (OSError, AttributeError):
+        return False
+    return True

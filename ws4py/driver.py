@@ -1,0 +1,74 @@
+"""Drivers: who moves a connection's bytes, and which thread may wait.
+
+A loop drives many connections from one thread; it is the driver of each of them. A connection
+that no loop drives has a thread of its own, and ThreadDriver.
+"""
+
+from __future__ import annotations
+
+from threading import Timer, get_ident
+from typing import Any, Callable, Protocol
+
+__all__ = ["Cancellable", "Driver", "ThreadDriver"]
+
+
+class Cancellable(Protocol):
+    """What ``call_later`` returns."""
+
+    def cancel(self) -> None:
+        """See that the call is not made, if it has not been made yet."""
+
+
+class Driver(Protocol):
+    """What a WebSocket asks of whoever drives it."""
+
+    def may_wait(self) -> bool:
+        """Say whether the current thread may wait for a peer."""
+
+    def drain(self, websocket: Any) -> None:
+        """See to it that what ``websocket`` has queued is written.
+
+        Called once when the kernel refuses bytes: ``websocket._advance`` is to be called until
+        it returns True.
+        """
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
+        """Call ``callback`` in ``seconds`` seconds."""
+
+    def finish(self, websocket: Any) -> None:
+        """Call ``websocket._finish``, on the thread that reads it if there is one."""
+
+    def release(self, websocket: Any) -> None:
+        """Forget ``websocket``, whose descriptor is about to be closed."""
+
+
+class ThreadDriver:
+    """Drives a connection that a thread reads in ``WebSocket.run``, or that nobody reads.
+
+    Who sends waits until the kernel has taken all of it.
+    """
+
+    def may_wait(self) -> bool:
+        return True
+
+    def drain(self, websocket: Any) -> None:
+        transport, seconds = websocket._transport, websocket.limits.write_timeout
+        while not websocket._advance():
+            if transport is None or not transport.wait_to_write(seconds):
+                websocket._lose(f"the peer took nothing in {seconds} s")
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
+        timer = Timer(seconds, callback)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def finish(self, websocket: Any) -> None:
+        me = get_ident()
+        if websocket._reader in (None, me) and websocket._busy in (None, me):
+            websocket._finish()
+        elif websocket._transport is not None:
+            websocket._transport.shutdown()
+
+    def release(self, websocket: Any) -> None:
+        pass

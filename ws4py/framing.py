@@ -1,0 +1,240 @@
+"""Frames (:rfc:`6455#section-5.2`): the only place that knows their bits.
+
+``decode_header`` reads a header out of a buffer and can be called again from scratch when more
+bytes have come, which is cheaper than to keep half a header. Generators decide when to wait, and
+there is one way to do that: ``more``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from struct import pack
+from typing import Union
+
+from ws4py import masking
+from ws4py.exc import FrameTooLargeException, ProtocolException
+
+__all__ = ["Frame"]
+
+OPCODE_CONTINUATION = 0x0
+OPCODE_TEXT = 0x1
+OPCODE_BINARY = 0x2
+OPCODE_CLOSE = 0x8
+OPCODE_PING = 0x9
+OPCODE_PONG = 0xA
+
+OPCODES = frozenset(
+    {
+        OPCODE_CONTINUATION,
+        OPCODE_TEXT,
+        OPCODE_BINARY,
+        OPCODE_CLOSE,
+        OPCODE_PING,
+        OPCODE_PONG,
+    }
+)
+
+#: "All control frames MUST have a payload length of 125 bytes or less" (section 5.5).
+MAX_CONTROL_PAYLOAD = 125
+
+Data = Union[bytes, bytearray]
+
+
+def more(wanted: int) -> Generator[int, Data | None, Data]:
+    """Suspend until bytes come, and return them; meanwhile say that ``wanted`` are missing."""
+    chunk: Data | None = None
+    while not chunk:
+        chunk = yield wanted
+    return chunk
+
+
+def _complaint(first: int) -> str | None:
+    opcode = first & 0x0F
+    if first & 0x70:
+        return f"reserved bits {first >> 4 & 0b111:03b} are set and no extension was negotiated"
+    if opcode not in OPCODES:
+        return f"opcode {opcode:#x} is reserved"
+    if opcode & 0x8 and not first & 0x80:
+        return f"control frame with opcode {opcode:#x} is fragmented"
+    return None
+
+
+# What is wrong with each possible first byte, if anything.
+_COMPLAINTS = tuple(_complaint(first) for first in range(256))
+
+
+#: How many bytes are missing before more can be said, FIN, opcode, payload length, masking key
+#: (empty if the frame is not masked) and the index where the payload starts.
+Header = tuple[int, int, int, int, bytes, int]
+
+
+def decode_header(buf: bytes, pos: int) -> Header:
+    """Read the header that begins at ``buf[pos]``.
+
+    What the bytes reach is set, the rest is zero. The length is 126 or 127 as long as the longer
+    one that these announce has not come.
+
+    Raises:
+        ProtocolException: The header breaks :rfc:`6455#section-5.2`.
+        FrameTooLargeException: The length is not one that this frame may have.
+    """
+    have = len(buf) - pos
+    if not have:
+        return 1, 0, 0, 0, b"", 0
+    first = buf[pos]
+    complaint = _COMPLAINTS[first]
+    if complaint is not None:
+        raise ProtocolException(complaint)
+    fin, opcode = first >> 7, first & 0x0F
+    if have == 1:
+        return 1, fin, opcode, 0, b"", 0
+    second = buf[pos + 1]
+    length = second & 0x7F
+    start = pos + 2
+    if length > MAX_CONTROL_PAYLOAD:
+        if opcode & 0x8:
+            raise FrameTooLargeException(f"control frame with opcode {opcode:#x} is too long")
+        size = 2 if length == 126 else 8
+        if have < 2 + size:
+            return 2 + size - have, fin, opcode, length, b"", start
+        length = _decode_length(buf[start : start + size])
+        start += size
+    if not second & 0x80:
+        return 0, fin, opcode, length, b"", start
+    start += 4
+    missing = start - len(buf)
+    if missing > 0:
+        return missing, fin, opcode, length, b"", start
+    return 0, fin, opcode, length, buf[start - 4 : start], start
+
+
+def _decode_length(field: bytes) -> int:
+    length = int.from_bytes(field, "big")
+    # "the minimal number of bytes MUST be used to encode the length"
+    if length < (126 if len(field) == 2 else 0x10000):
+        raise ProtocolException(f"length {length} is encoded in {len(field)} bytes")
+    # "the most significant bit MUST be 0"
+    if length >= 1 << 63:
+        raise FrameTooLargeException(f"length {length:#x} has its top bit set")
+    return length
+
+
+def encode_header(fin: int, opcode: int, length: int, key: bytes = b"", rsv: int = 0) -> bytes:
+    """Return a header; ``key`` is the masking key if there is one, ``rsv`` the three RSV bits."""
+    first = fin << 7 | rsv << 4 | opcode
+    masked = 0x80 if key else 0
+    if length < 126:
+        return bytes((first, masked | length)) + key
+    if length < 0x10000:
+        return pack("!BBH", first, masked | 126, length) + key
+    return pack("!BBQ", first, masked | 127, length) + key
+
+
+def is_control(frame: bytes) -> bool:
+    """Say whether ``frame`` is a Close, a Ping or a Pong."""
+    return bool(frame[0] & 0x8)
+
+
+class Frame:
+    """One frame, to be built or to be parsed.
+
+    Args:
+        opcode: One of the OPCODE constants of this module.
+        body: The payload; still masked in a frame that was parsed, see :meth:`unmask`.
+        masking_key: Four bytes, or None for a frame that is not masked.
+        fin: 1 in the last frame of a message, else 0.
+        rsv1, rsv2, rsv3: The reserved bits, 0 or 1.
+
+    Raises:
+        TypeError: ``body`` is not bytes.
+    """
+
+    def __init__(
+        self,
+        opcode: int | None = None,
+        body: bytes = b"",
+        masking_key: bytes | None = None,
+        fin: int = 0,
+        rsv1: int = 0,
+        rsv2: int = 0,
+        rsv3: int = 0,
+    ) -> None:
+        if not isinstance(body, bytes):
+            raise TypeError(f"the body of a frame is bytes and not {type(body).__name__}")
+        self.opcode = opcode
+        self.body = body
+        self.masking_key = masking_key
+        self.fin = fin
+        self.rsv1 = rsv1
+        self.rsv2 = rsv2
+        self.rsv3 = rsv3
+        self.payload_length = len(body)
+        self._parser: Generator[int, Data | None, bytes] | None = None
+
+    @property
+    def parser(self) -> Generator[int, Data | None, bytes]:
+        """The generator that fills this frame from the bytes it is sent.
+
+        ``send(data)`` returns how many bytes are wanted next, 0 once the frame is complete. The
+        ``next`` after that ends it, with what was sent beyond the frame as StopIteration's value.
+
+        Raises (out of ``send``):
+            ProtocolException: The header breaks :rfc:`6455#section-5.2`.
+            FrameTooLargeException: The length is not one that this frame may have.
+        """
+        if self._parser is None:
+            self._parser = self._parsing()
+            next(self._parser)
+        return self._parser
+
+    def _parsing(self) -> Generator[int, Data | None, bytes]:
+        missing, buf = 1, b""
+        while missing:
+            buf += yield from more(missing)
+            missing, self.fin, self.opcode, self.payload_length, key, start = decode_header(buf, 0)
+        self.masking_key = key or None
+        length = self.payload_length
+        body = bytearray(buf[start:])
+        while len(body) < length:
+            body += yield from more(length - len(body))
+        self.body = bytes(body[:length])
+        late = yield 0
+        return bytes(body[length:]) + (late or b"")
+
+    def _cleanup(self) -> None:
+        if self._parser is not None:
+            self._parser.close()
+            self._parser = None
+
+    def build(self) -> bytes:
+        """Return the bytes of this frame (:rfc:`6455#section-5.2`).
+
+        Raises:
+            ValueError: A flag is not 0 or 1, the opcode is reserved, or the key is not 4 bytes.
+            FrameTooLargeException: The payload's length needs more than 63 bits.
+        """
+        for name in ("fin", "rsv1", "rsv2", "rsv3"):
+            if getattr(self, name) not in (0, 1):
+                raise ValueError(f"{name} is 0 or 1 and not {getattr(self, name)!r}")
+        if self.opcode is None or self.opcode not in OPCODES:
+            raise ValueError(f"opcode {self.opcode!r} is reserved")
+        if self.payload_length >= 1 << 63:
+            raise FrameTooLargeException(f"no frame can carry {self.payload_length} bytes")
+        key = self.masking_key or b""
+        if len(key) not in (0, 4):
+            raise ValueError(f"a masking key is 4 bytes long and not {len(key)}")
+        rsv = self.rsv1 << 2 | self.rsv2 << 1 | self.rsv3
+        header = encode_header(self.fin, self.opcode, len(self.body), key, rsv)
+        return header + (self.mask(self.body) if key else self.body)
+
+    def mask(self, data: Data) -> bytearray:
+        """Return ``data`` XORed with the masking key (:rfc:`6455#section-5.3`).
+
+        Raises:
+            ValueError: This frame has no masking key.
+        """
+        if not self.masking_key:
+            raise ValueError("a frame without a masking key cannot mask")
+        return bytearray(masking.mask(data, self.masking_key))
+
+    unmask = mask

@@ -1,0 +1,391 @@
+"""The opening handshake (:rfc:`6455#section-4`), both sides, without any I/O.
+
+A request comes as a WSGI environ, whoever read it: our own servers make one of the head that
+:class:`HeadReader` collects, a WSGI server hands over its own. So there is one place that judges
+requests. What is wrong is a HandshakeError, which carries the status and the headers of the
+answer; :func:`refusal` makes the answer of it.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1
+from http import HTTPStatus
+from os import urandom
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from ws4py.exc import HandshakeError
+from ws4py.limits import Limits
+
+#: What is appended to a key before it is hashed (:rfc:`6455#section-1.3`).
+WS_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+#: Kept for programs that import it; the one version that is spoken is 13.
+WS_VERSION = (8, 13)
+
+VERSION = "13"
+
+Fields = list[tuple[str, str]]
+
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_is_token = re.compile(_TOKEN).fullmatch
+_is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
+_match_field = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+_match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
+_match_status = re.compile(r"HTTP/1\.\d (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
+
+
+class Head(NamedTuple):
+    """The head of a request or response: its first line and its header fields."""
+
+    line: str
+    fields: Fields
+
+
+class HeadReader:
+    """Collects the head of a request or response out of chunks of any size.
+
+    Args:
+        limits: ``max_line``, ``max_head`` and ``max_headers`` bound it.
+        is_request: Whether an error is to be answered, so that it needs a status.
+
+    ``rest`` is what came after the head.
+    """
+
+    def __init__(self, limits: Limits, is_request: bool = True) -> None:
+        self._limits = limits
+        self._is_request = is_request
+        self._lines: list[str] = []
+        self._size = 0
+        self.rest = b""
+
+    def feed(self, data: bytes) -> Head | None:
+        """Take more bytes; return the head once it is complete.
+
+        Raises:
+            HandshakeError: It is longer than the limits allow, or not a head at all.
+        """
+        *lines, rest = (self.rest + data).split(b"\r\n")
+        for position, line in enumerate(lines):
+            self._count(len(line) + 2)
+            if not line:
+                self.rest = b"\r\n".join([*lines[position + 1 :], rest])
+                return self._complete()
+            self._lines.append(line.decode("latin-1"))
+        self.rest = rest
+        self._count(0, len(rest))
+        return None
+
+    def _count(self, taken: int, waiting: int = 0) -> None:
+        limits = self._limits
+        self._size += taken
+        for size, most, what in (
+            (taken or waiting, limits.max_line, "a line"),
+            (self._size + waiting, limits.max_head, "the head"),
+            (len(self._lines) - 1, limits.max_headers, "the number of headers"),
+        ):
+            if most is not None and size > most:
+                raise self._error(f"{what} is over the limit of {most}", 431)
+
+    def _complete(self) -> Head:
+        if not self._lines:
+            raise self._error("the first line is empty", 400)
+        fields = []
+        for line in self._lines[1:]:
+            match = _match_field(line)
+            if match is None:
+                raise self._error(f"{line!r} is not a header", 400)
+            fields.append((match[1], match[2].rstrip(" \t")))
+        return Head(self._lines[0], fields)
+
+    def _error(self, message: str, status: int) -> HandshakeError:
+        return HandshakeError(message, status if self._is_request else None)
+
+
+def make_environ(head: Head, scheme: str = "http") -> dict[str, Any]:
+    """Turn the head of a request into a WSGI environ (PEP 3333), without its ``wsgi.`` streams.
+
+    Raises:
+        HandshakeError: It is not an HTTP/1 request.
+    """
+    match = _match_request(head.line)
+    if match is None or match[3] != "1":
+        raise HandshakeError(f"{head.line!r} is not an HTTP/1.1 request", 400)
+    try:
+        target = urlsplit(match[2] if match[2][0] != "/" else "//host" + match[2])
+    except ValueError as error:
+        raise HandshakeError(f"{match[2]!r} is not a request target", 400) from error
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": match[1],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": unquote_to_bytes(target.path or "/").decode("latin-1"),
+        "QUERY_STRING": target.query,
+        "SERVER_PROTOCOL": f"HTTP/{match[3]}.{match[4]}",
+        "wsgi.url_scheme": scheme,
+    }
+    for name, value in head.fields:
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
+            key = "HTTP_" + key
+        if key in environ and key in ("HTTP_HOST", "CONTENT_LENGTH"):
+            raise HandshakeError(f"two {name} headers", 400)
+        # A name with an underscore would pass for the one with a hyphen.
+        if "_" not in name:
+            environ[key] = f"{environ[key]}, {value}" if key in environ else value
+    return environ
+
+
+class Accepted(NamedTuple):
+    """What a request and a server have agreed on, and the headers that say so."""
+
+    headers: Fields
+    protocols: list[str]
+    extensions: list[str]
+
+
+@dataclass
+class ServerHandshake:
+    """What a server accepts.
+
+    Args:
+        protocols: The subprotocols it speaks. Of those that a client asks for the first one that
+            is among them is picked, and a client that only asks for others is refused; with none,
+            what a client asks for is ignored.
+        extensions: The names of the extensions that the handler class implements.
+        origins: The values of Origin that are allowed; None among them allows a request without
+            one, as clients other than browsers send it. With none, all are.
+    """
+
+    protocols: Sequence[str] = ()
+    extensions: Sequence[str] = ()
+    origins: Sequence[str | None] = ()
+    _origins: set[str | None] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.protocols = _tokens(self.protocols or (), "subprotocol")
+        self.extensions = _tokens(self.extensions or (), "extension")
+        self._origins = {_normal_origin(origin) for origin in _allowed(self.origins or ())}
+
+    def accept(self, environ: Mapping[str, Any]) -> Accepted:
+        """Judge a request (:rfc:`6455#section-4.2.1`) and return what was agreed on.
+
+        Raises:
+            HandshakeError: It is refused; its status is 400, 403, 405 or 426.
+        """
+        _require_upgrade(environ)
+        key = _require_key(environ)
+        self._require_origin(environ)
+        headers = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Accept", accept_token(key)),
+        ]
+        protocols = self._pick_protocol(environ)
+        offered = split_list(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
+        extensions = [name for name in offered if name in self.extensions]
+        if protocols:
+            headers.append(("Sec-WebSocket-Protocol", protocols[0]))
+        if extensions:
+            headers.append(("Sec-WebSocket-Extensions", ", ".join(extensions)))
+        return Accepted(headers, protocols, extensions)
+
+    def _require_origin(self, environ: Mapping[str, Any]) -> None:
+        origin = environ.get("HTTP_ORIGIN")
+        if self._origins and _normal_origin(origin) not in self._origins:
+            raise HandshakeError(f"Origin {origin!r} is not allowed", 403)
+
+    def _pick_protocol(self, environ: Mapping[str, Any]) -> list[str]:
+        asked = split_list(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
+        if not asked or not self.protocols:
+            return []
+        for protocol in asked:
+            if protocol in self.protocols:
+                return [protocol]
+        raise HandshakeError(f"no subprotocol among {', '.join(asked)} is spoken here", 400)
+
+
+def _require_upgrade(environ: Mapping[str, Any]) -> None:
+    if environ.get("REQUEST_METHOD") != "GET":
+        raise HandshakeError("HTTP method must be a GET", 405, [("Allow", "GET")])
+    # "HTTP version MUST be at least 1.1"; servers that do not say which it was have seen to it.
+    if environ.get("SERVER_PROTOCOL", "HTTP/1.1") in ("HTTP/1.0", "HTTP/0.9"):
+        raise HandshakeError("the HTTP version must be 1.1 at least", 400)
+    for name, token, status in (
+        ("HTTP_UPGRADE", "websocket", 426),
+        ("HTTP_CONNECTION", "upgrade", 400),
+    ):
+        value = environ.get(name)
+        headers = [("Upgrade", "websocket"), ("Connection", "Upgrade")] if status == 426 else []
+        if not value:
+            raise HandshakeError(f"Header {name} is not defined", status, headers)
+        if token not in split_list(value.lower()):
+            raise HandshakeError(f"Illegal value for header {name}: {value}", status, headers)
+    if not environ.get("HTTP_HOST"):
+        raise HandshakeError("Header HTTP_HOST is not defined", 400)
+    # What follows the head is frames, so nothing else may.
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
+        raise HandshakeError("a request to upgrade has no body", 400)
+
+
+def _require_key(environ: Mapping[str, Any]) -> str:
+    if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != VERSION:
+        raise HandshakeError(
+            "Unhandled or missing WebSocket version",
+            426,
+            [
+                ("Upgrade", "websocket"),
+                ("Connection", "Upgrade"),
+                ("Sec-WebSocket-Version", VERSION),
+            ],
+        )
+    key: str = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
+    try:
+        decoded = b64decode(key.encode("latin-1"), validate=True)
+    except (Base64Error, ValueError) as error:
+        raise HandshakeError("WebSocket key is not base64", 400) from error
+    if len(decoded) != 16:
+        raise HandshakeError("WebSocket key's length is invalid", 400)
+    return key
+
+
+def refusal(error: HandshakeError) -> tuple[str, Fields, bytes]:
+    """Return the status (number and phrase), the headers and the body that answer a request."""
+    body = f"{error.msg}\n".encode("utf-8", "replace")
+    status = HTTPStatus(error.status or 400)
+    headers = [
+        *error.headers,
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+    ]
+    return f"{status.value} {status.phrase}", headers, body
+
+
+def build_head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Return the bytes of a head.
+
+    Raises:
+        ValueError: A name or a value has a character that no header can carry.
+    """
+    lines = [line]
+    for name, value in headers:
+        lines.append(f"{name}: {value}")
+        if _match_field(lines[-1]) is None:
+            raise ValueError(f"{lines[-1]!r} cannot be a header")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def build_switch(accepted: Accepted) -> bytes:
+    """Return the answer to a request that is accepted."""
+    return build_head("HTTP/1.1 101 Switching Protocols", accepted.headers)
+
+
+def make_key() -> bytes:
+    """Return a new random key, as a client sends it."""
+    return b64encode(urandom(16))
+
+
+def request_headers(
+    host: str,
+    secure: bool,
+    key: bytes,
+    protocols: Sequence[str] | None,
+    extensions: Sequence[str] | None,
+) -> Fields:
+    """Return the headers of a client's request (:rfc:`6455#section-4.1`).
+
+    Raises:
+        ValueError: A subprotocol or an extension cannot stand in a header.
+    """
+    headers = [
+        ("Host", host),
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Key", key.decode("ascii")),
+        ("Sec-WebSocket-Version", VERSION),
+        ("Origin", f"{'https' if secure else 'http'}://{host}"),
+    ]
+    if protocols:
+        headers.append(("Sec-WebSocket-Protocol", ", ".join(_tokens(protocols, "subprotocol"))))
+    if extensions:
+        headers.append(("Sec-WebSocket-Extensions", ", ".join(_tokens(extensions, "extension"))))
+    return headers
+
+
+def accept_token(key: str) -> str:
+    """Return the proof that a server has read ``key`` (:rfc:`6455#section-4.2.2`)."""
+    return b64encode(sha1(key.encode("latin-1") + WS_KEY).digest()).decode("ascii")
+
+
+def read_status(line: str) -> int:
+    """Return the status of a response, out of its first line.
+
+    Raises:
+        HandshakeError: It is not an HTTP/1 response.
+    """
+    match = _match_status(line)
+    if match is None:
+        raise HandshakeError(f"Invalid response status line: {line!r}")
+    return int(match[1])
+
+
+def check_response(
+    fields: Fields, key: str, protocols: Sequence[str], extensions: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Judge the headers of a 101 response (:rfc:`6455#section-4.1`).
+
+    Returns:
+        The subprotocol that the server has picked, in a list, and its extensions.
+
+    Raises:
+        HandshakeError: A header is missing or wrong, or names what ``protocols`` or
+            ``extensions``, which were offered, do not.
+    """
+    found: dict[str, str] = {}
+    for name, value in fields:
+        name = name.lower()
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    if found.get("upgrade", "").lower() != "websocket":
+        raise HandshakeError(f"Invalid Upgrade header: {found.get('upgrade')}")
+    if "upgrade" not in split_list(found.get("connection", "").lower()):
+        raise HandshakeError(f"Invalid Connection header: {found.get('connection')}")
+    if found.get("sec-websocket-accept") != accept_token(key):
+        raise HandshakeError(f"Invalid challenge response: {found.get('sec-websocket-accept')}")
+    picked = found.get("sec-websocket-protocol")
+    if picked is not None and picked not in protocols:
+        raise HandshakeError(f"the server picked subprotocol {picked!r}, which was not offered")
+    agreed = split_list(found.get("sec-websocket-extensions", ""))
+    for extension in agreed:
+        if extension.split(";")[0].strip() not in extensions:
+            raise HandshakeError(f"the server uses extension {extension!r}, which was not offered")
+    return [] if picked is None else [picked], agreed
+
+
+def split_list(value: str) -> list[str]:
+    """Return the elements of a header's comma-separated list."""
+    return [element for element in (part.strip(" \t") for part in value.split(",")) if element]
+
+
+def _tokens(values: Iterable[Any], what: str) -> list[str]:
+    """Return ``values`` in a list, once each is known to fit into a header."""
+    tokens = [values] if isinstance(values, str) else list(values)
+    for token in tokens:
+        if not isinstance(token, str) or not _is_token(token):
+            raise ValueError(f"{token!r} cannot be the name of a {what}")
+    return tokens
+
+
+def _allowed(origins: str | Sequence[str | None]) -> Sequence[str | None]:
+    """Return ``origins`` in a list, once each can be the value of a browser's Origin header."""
+    allowed = [origins] if isinstance(origins, str) else origins
+    for origin in allowed:
+        if origin not in (None, "null") and not _is_origin(str(origin)):
+            raise ValueError(f"{origin!r} is not an origin such as 'https://example.com'")
+    return allowed
+
+
+def _normal_origin(origin: str | None) -> str | None:
+    return None if origin is None else origin.lower().rstrip("/")

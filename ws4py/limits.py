@@ -1,0 +1,56 @@
+"""Every bound on what a peer may cost, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of a connection; None means no limit. What is exactly at a limit passes.
+
+    Give a ``WebSocket`` subclass its own with ``limits = Limits(max_message_size=1024)``.
+
+    Raises:
+        ValueError: A limit is negative, or not a number.
+    """
+
+    #: Seconds for the whole opening handshake, TLS included.
+    open_timeout: float | None = 10.0
+    #: Bytes of one line in the head of a request or response.
+    max_line: int | None = 8 * 1024
+    #: Bytes of a whole head.
+    max_head: int | None = 64 * 1024
+    #: Header fields in a head.
+    max_headers: int | None = 128
+    #: Bytes kept of the body of a refused response, or accepted with a plain request.
+    max_body: int = 64 * 1024
+
+    #: Bytes of one message, all fragments together (close code 1009).
+    max_message_size: int | None = 16 * 1024 * 1024
+    #: Frames of one message, empty ones counted (close code 1008).
+    max_fragments: int | None = 131_072
+
+    #: Seconds the peer has to end the connection once our Close has been sent.
+    close_timeout: float | None = 10.0
+    #: Seconds without a sign of life after a heartbeat's Ping.
+    heartbeat_timeout: float | None = 20.0
+    #: Seconds without progress while something is queued for the peer.
+    write_timeout: float | None = 60.0
+
+    #: Queued bytes above which senders wait and the peer is not read.
+    high_water: int = 64 * 1024
+    #: Queued bytes at which that ends.
+    low_water: int = 16 * 1024
+    #: Queued bytes above which one more message from a thread that cannot wait is too many.
+    max_queue: int | None = 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None and "None" in field.type:
+                continue
+            if not isinstance(value, (int, float)) or value < 0:
+                raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")

@@ -1,0 +1,218 @@
+"""Loop: one thread that serves descriptors, timers and calls from elsewhere.
+
+Everything may be called from any thread. The lock guards the poller's registrations only: it is
+held neither while polling nor while anything is called back.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from contextlib import suppress
+from heapq import heapify, heappop, heappush
+from logging import getLogger
+from threading import Lock, get_ident
+from time import monotonic
+from typing import Any, Callable
+
+__all__ = ["Loop", "Timer"]
+
+logger = getLogger("ws4py")
+
+#: Called with whether its descriptor can be read, and whether it can be written.
+Watcher = Callable[[bool, bool], object]
+
+
+class Timer:
+    """A call at a certain time."""
+
+    __slots__ = ("_loop", "callback", "due")
+
+    def __init__(self, loop: Loop, due: float, callback: Callable[[], object]) -> None:
+        self._loop = loop
+        self.due = due
+        self.callback: Callable[[], object] | None = callback
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.due < other.due
+
+    def cancel(self) -> None:
+        """See that the call is not made."""
+        if self.callback is not None:
+            self.callback = None
+            self._loop._cancelled += 1
+
+
+class Loop:
+    """See the module.
+
+    Args:
+        poller: One of ours; or an object with ``register``, ``unregister``, ``poll`` and
+            ``release`` alone, which then says how long a turn takes, and nothing of writing.
+    """
+
+    def __init__(self, poller: Any) -> None:
+        self.poller = poller
+        #: Whether the poller can tell when a descriptor can be written.
+        self.polls_writes = hasattr(poller, "poll_events")
+        self._lock = Lock()
+        self._watchers: dict[int, Watcher] = {}
+        self._interests: dict[int, tuple[bool, bool]] = {}
+        self._timers: list[Timer] = []
+        self._cancelled = 0
+        self._calls: deque[Callable[[], object]] = deque()
+        self._thread: int | None = None
+        self._closed = False
+        self._awake, self._waker = socket.socketpair()
+        for end in (self._awake, self._waker):
+            end.setblocking(False)
+        self.watch(self._awake.fileno(), self._wakened)
+
+    @property
+    def running(self) -> bool:
+        """Whether a thread is in :meth:`run`."""
+        return self._thread is not None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this thread is the one in :meth:`run`."""
+        return self._thread == get_ident()
+
+    def watch(self, fd: int, watcher: Watcher, read: bool = True, write: bool = False) -> None:
+        """Call ``watcher`` whenever ``fd`` is ready for what is wanted of it."""
+        self._watchers[fd] = watcher
+        try:
+            self.want(fd, read, write)
+        except BaseException:
+            del self._watchers[fd]
+            raise
+
+    def want(self, fd: int, read: bool, write: bool) -> None:
+        """Say what is wanted of a descriptor that is watched."""
+        with self._lock:
+            wanted, was = (read, write), self._interests.get(fd, (False, False))
+            if wanted == was or fd not in self._watchers:
+                return
+            self._register(fd, wanted, was)
+            self._interests[fd] = wanted
+        self._wake_other()
+
+    def _register(self, fd: int, wanted: tuple[bool, bool], was: tuple[bool, bool]) -> None:
+        if not self.polls_writes:
+            wanted, was = (wanted[0], False), (was[0], False)
+        if not any(wanted):
+            self.poller.unregister(fd)
+        elif not self.polls_writes:
+            self.poller.register(fd)
+        elif not any(was):
+            self.poller.register(fd, *wanted)
+        else:
+            self.poller.modify(fd, *wanted)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget ``fd``, before it is closed."""
+        with self._lock:
+            if self._watchers.pop(fd, None) is not None and any(self._interests.pop(fd, ())):
+                self.poller.unregister(fd)
+        self._wake_other()
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` at the end of this turn."""
+        self._calls.append(callback)
+        self._wake_other()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` in ``seconds`` seconds, after what can be read by then."""
+        timer = Timer(self, monotonic() + seconds, callback)
+        with self._lock:
+            if self._cancelled > 64 and self._cancelled > len(self._timers) // 2:
+                self._timers = [each for each in self._timers if each.callback is not None]
+                self._cancelled = 0
+                heapify(self._timers)
+            heappush(self._timers, timer)
+            is_next = self._timers[0] is timer
+        if is_next:
+            self._wake_other()
+        return timer
+
+    def wake(self) -> None:
+        """End the poll that is going on."""
+        with suppress(OSError):
+            self._waker.send(b"\0")
+
+    def _wake_other(self) -> None:
+        if not self.is_current:
+            self.wake()
+
+    def _wakened(self, _readable: bool, _writable: bool) -> None:
+        with suppress(BlockingIOError):
+            while self._awake.recv(4096):
+                pass
+
+    def run(self, going: Callable[[], bool]) -> None:
+        """Serve, in this thread, as long as ``going()`` says so after each turn.
+
+        Raises:
+            RuntimeError: Another thread does so.
+        """
+        if self._thread not in (None, get_ident()):
+            raise RuntimeError("this loop is run by another thread")
+        outermost, self._thread = self._thread is None, get_ident()
+        try:
+            while going():
+                self._turn()
+        finally:
+            if outermost:
+                self._thread = None
+
+    def _turn(self) -> None:
+        for fd, readable, writable in self._poll():
+            watcher = self._watchers.get(fd)
+            if watcher is not None:
+                self._call(watcher, readable, writable)
+        self._call_timers()
+        for _ in range(len(self._calls)):
+            self._call(self._calls.popleft())
+
+    def _call(self, callback: Callable[..., object], *arguments: bool) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            logger.exception("An exception in the loop")
+
+    def _poll(self) -> Any:
+        if not self.polls_writes:
+            return [(fd, True, False) for fd in self.poller.poll()]
+        return self.poller.poll_events(self._timeout())
+
+    def _timeout(self) -> float | None:
+        if self._calls:
+            return 0
+        with self._lock:
+            return max(0, self._timers[0].due - monotonic()) if self._timers else None
+
+    def _call_timers(self) -> None:
+        if not self._timers:
+            return
+        now = monotonic()
+        while True:
+            with self._lock:
+                if not self._timers or self._timers[0].due > now:
+                    return
+                timer = heappop(self._timers)
+                callback, timer.callback = timer.callback, None
+                self._cancelled -= callback is None
+            if callback is not None:
+                self._call(callback)
+
+    def close(self) -> None:
+        """Let go of the poller and of what wakes it. Nothing can be watched any more."""
+        if self._closed:
+            return
+        self._closed = True
+        self.unwatch(self._awake.fileno())
+        self._watchers.clear()
+        self._timers.clear()
+        self.poller.release()
+        self._awake.close()
+        self._waker.close()

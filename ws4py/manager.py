@@ -1,0 +1,318 @@
+"""WebSocketManager: many connections, one thread.
+
+The manager is the driver of its websockets: their callbacks run in its thread, which never waits
+for a peer. Nothing is called back under a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from logging import getLogger
+from threading import Lock, Thread, local
+from time import monotonic
+from types import GeneratorType
+from typing import Any, Callable
+
+from ws4py.driver import Cancellable, ThreadDriver
+from ws4py.heartbeat import Pulse
+from ws4py.loop import Loop
+from ws4py.messaging import BinaryMessage, TextMessage
+from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
+from ws4py.sending import Sender
+from ws4py.websocket import WebSocket
+
+__all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
+
+logger = getLogger("ws4py")
+
+
+class _Websockets(dict[int, WebSocket]):
+    """Descriptors and their websockets; iteration is over what was there at its beginning."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(list(super().keys()))
+
+    def values(self) -> Any:
+        return list(super().values())
+
+    def items(self) -> Any:
+        return list(super().items())
+
+
+class WebSocketManager(Thread):
+    """Drives the websockets that are added to it.
+
+    Args:
+        poller: What polls their descriptors: by default the best of SelectPoller, EPollPoller and
+            KQueuePoller that the platform has. With an object that has ``register``,
+            ``unregister``, ``poll`` and ``release`` alone, writes wait for their peers, and timers
+            run after each poll.
+
+    Attributes:
+        websockets: A dict of descriptors and their websockets.
+        running: Whether it has been started and not been stopped.
+        poller: The poller.
+    """
+
+    def __init__(self, poller: Any = None) -> None:
+        super().__init__(name="WebSocketManager")
+        self.lock = Lock()
+        self.websockets = _Websockets()
+        self.running = False
+        self.poller = poller if poller is not None else make_poller()
+        self.loop = Loop(self.poller)
+        self._stopped = self._has_run = False
+        # Whether a callback may be running in the loop's thread.
+        self._serving = True
+        self._broadcasting = local()
+
+    def __len__(self) -> int:
+        return len(self.websockets)
+
+    def __iter__(self) -> Iterator[WebSocket]:
+        return iter(self.websockets.values())
+
+    def __contains__(self, websocket: object) -> bool:
+        fd = getattr(websocket, "_fd", -1)
+        return self.websockets.get(fd) is websocket and websocket is not None
+
+    def add(self, websocket: WebSocket) -> None:
+        """Drive ``websocket``, and call its ``opened`` in this thread unless that has been done.
+
+        From any thread, and before ``start`` too. One that is there already is left alone.
+
+        Raises:
+            RuntimeError: The manager has been stopped, or the websocket has ended.
+            ValueError: The poller cannot poll its descriptor.
+        """
+        if websocket in self:
+            return
+        if self._stopped or websocket.sock is None:
+            what = "this manager has been stopped" if self._stopped else "this websocket has ended"
+            raise RuntimeError(f"cannot add a websocket: {what}")
+        fd = websocket.sock.fileno()
+        with self.lock:
+            stale, self.websockets[fd] = self.websockets.get(fd), websocket
+            websocket._fd, websocket._driver = fd, self
+        if stale is not None:
+            stale.terminate()
+        self._begin(websocket, fd)
+
+    def _begin(self, websocket: WebSocket, fd: int) -> None:
+        logger.info("Managing websocket on descriptor %d", fd)
+        transport = websocket._transport
+        if transport is not None:
+            transport.unblock()
+        try:
+            self.loop.watch(fd, partial(self._serve, websocket))
+        except ValueError:
+            self.remove(websocket)
+            raise
+        if not self.loop.is_current:
+            self.loop.want(fd, False, False)
+        websocket._open()
+        websocket._watched = True
+        self._update(websocket)
+        if websocket.heartbeat_freq and not websocket._over:
+            self._beat(websocket, Pulse(websocket, websocket.heartbeat_freq))
+        if websocket._pending():
+            self.loop.call_soon(partial(self._serve, websocket, True, False))
+
+    def _beat(self, websocket: WebSocket, pulse: Pulse, seconds: float | None = None) -> None:
+        """Make the heartbeat's next timer."""
+        if seconds is None:
+            seconds = websocket.heartbeat_freq or 0
+        websocket._heartbeat = self.loop.call_later(seconds, partial(self._pulse, websocket, pulse))
+
+    def _pulse(self, websocket: WebSocket, pulse: Pulse) -> None:
+        seconds = pulse.beat()
+        if seconds is not None:
+            self._beat(websocket, pulse, seconds)
+
+    def remove(self, websocket: WebSocket) -> None:
+        """Drive ``websocket`` no more. Its ``closed`` is not called: it goes on without us."""
+        self.release(websocket)
+        if websocket._driver is self:
+            websocket._driver = ThreadDriver()
+            websocket._watched = False
+
+    def _serve(self, websocket: WebSocket, readable: bool, writable: bool) -> None:
+        """Let a websocket write and read, now that its descriptor is ready."""
+        if not websocket._watched or websocket not in self:
+            return
+        going = self._advance(websocket, readable)
+        if going:
+            self._update(websocket)
+        elif not websocket._over:
+            self._serving = False
+            try:
+                websocket.terminate()
+            finally:
+                self._serving = True
+
+    def _advance(self, websocket: WebSocket, readable: bool) -> bool:
+        try:
+            if websocket._draining and not websocket._writable():
+                return False
+            transport = websocket._transport
+            if websocket._paused or transport is None:
+                return transport is not None
+            return not (readable or transport.read_waits_for_write) or websocket.once()
+        except Exception:
+            logger.exception("A websocket failed, and is ended")
+            return False
+
+    def _update(self, websocket: WebSocket) -> None:
+        """Poll for what a websocket waits for now."""
+        transport = websocket._transport
+        if transport is None:
+            return
+        write = websocket._draining
+        read = websocket._watched and not websocket._paused
+        if transport.write_waits_for_read or transport.read_waits_for_write:
+            read = read or (write and transport.write_waits_for_read)
+            write = (write and not transport.write_waits_for_read) or transport.read_waits_for_write
+        if websocket in self:
+            self.loop.want(websocket._fd, read, write)
+
+    # What a Driver does.
+
+    def may_wait(self) -> bool:
+        """Say whether the current thread may wait for a peer: the loop's thread may not."""
+        if not self.loop.polls_writes:
+            return True
+        if not self.loop.running or self.loop.is_current:
+            return False
+        return not getattr(self._broadcasting, "active", False)
+
+    def drain(self, websocket: WebSocket) -> None:
+        """Write what a websocket has queued, as its peer takes it."""
+        if not self.loop.polls_writes:
+            ThreadDriver().drain(websocket)
+            return
+        self._update(websocket)
+        if not websocket._drain_timed:
+            self._time_drain(websocket, websocket.limits.write_timeout)
+
+    def _time_drain(self, websocket: WebSocket, seconds: float | None) -> None:
+        websocket._drain_timed = seconds is not None
+        if seconds is not None:
+            self.loop.call_later(seconds, partial(self._check_drain, websocket))
+
+    def _check_drain(self, websocket: WebSocket) -> None:
+        """Give a peer up that has taken nothing for too long."""
+        timeout = websocket.limits.write_timeout
+        if not websocket._draining or websocket._over or timeout is None:
+            websocket._drain_timed = False
+            return
+        left = websocket._progress + timeout - monotonic()
+        if left > 0:
+            self._time_drain(websocket, left)
+        else:
+            websocket._lose(f"the peer took nothing in {timeout} s")
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
+        """Call ``callback`` in the manager's thread, in ``seconds`` seconds."""
+        return self.loop.call_later(seconds, callback)
+
+    def finish(self, websocket: WebSocket) -> None:
+        """End a websocket, in the manager's thread if that runs; after the callback it is in."""
+        if self.loop.running and (self._serving or not self.loop.is_current):
+            self.loop.call_soon(websocket._finish)
+        else:
+            websocket._finish()
+
+    def release(self, websocket: WebSocket) -> None:
+        """Forget a websocket, whose descriptor is about to be closed."""
+        if websocket._heartbeat is not None:
+            websocket._heartbeat.cancel()
+        with self.lock:
+            if websocket not in self:
+                return
+            del self.websockets[websocket._fd]
+        self.loop.unwatch(websocket._fd)
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`; what ``start`` runs in the manager's thread."""
+        self.running = not self._stopped
+        self._has_run = True
+        try:
+            self.loop.run(lambda: not self._stopped)
+        finally:
+            self.running = False
+            if self._stopped:
+                self._shut_down()
+
+    def _is_closing(self) -> bool:
+        return any(websocket.close_sent for websocket in self)
+
+    def stop(self) -> None:
+        """Take no more websockets, and end.
+
+        Those that are closing have until their ``limits.close_timeout``; the others are terminated.
+        ``closed`` has been called for each when ``join`` returns; if the manager does not run,
+        when this does.
+        """
+        self._stopped = True
+        self.running = False
+        if self.loop.running or self.is_alive():
+            self.loop.wake()
+        else:
+            self._shut_down()
+
+    def _shut_down(self) -> None:
+        if self._has_run:
+            self.loop.run(self._is_closing)
+        for websocket in self:
+            self._serving = False
+            websocket.terminate()
+        self.loop.close()
+
+    def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
+        """Begin the closing handshake of each websocket; do not wait for any.
+
+        Raises:
+            ValueError: No Close frame can have that code.
+        """
+        for websocket in self:
+            websocket.close(code=code, reason=message)
+
+    def broadcast(self, message: Any, binary: bool = False) -> None:
+        """Send ``message`` to each websocket, as ``send`` takes it; wait for none.
+
+        What is wrong with one of them does not matter to the others.
+        """
+        chunks = list(message) if isinstance(message, GeneratorType) else None
+        frame = None if chunks is not None else _prepare(message, binary)
+        self._broadcasting.active = True
+        try:
+            for websocket in self:
+                if websocket.terminated:
+                    continue
+                try:
+                    if frame is not None and _sends_plainly(websocket):
+                        websocket._write(frame)
+                    else:
+                        websocket.send(message if chunks is None else (c for c in chunks), binary)
+                except Exception as error:  # noqa: BLE001 - of one among many
+                    logger.info("A broadcast did not reach a websocket: %s", error)
+        finally:
+            self._broadcasting.active = False
+
+
+def _prepare(message: Any, binary: bool) -> bytes | None:
+    """Return the frame of ``message``, unmasked; None if ``send`` is to see what it is."""
+    if not isinstance(message, (str, bytes, bytearray)) or (binary and isinstance(message, str)):
+        return None
+    return (BinaryMessage if binary else TextMessage)(message).single()
+
+
+def _sends_plainly(websocket: WebSocket) -> bool:
+    """Say whether ``send`` would put the prepared frame on the wire."""
+    return (
+        type(websocket).send is Sender.send
+        and type(websocket)._send_frame is Sender._send_frame
+        and "send" not in vars(websocket)
+        and not websocket._masks
+    )

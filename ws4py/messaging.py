@@ -1,0 +1,208 @@
+"""Messages (:rfc:`6455#section-5.6`): what applications send and receive."""
+
+from __future__ import annotations
+
+from os import urandom
+from struct import pack
+from typing import Union
+
+from ws4py.framing import (
+    MAX_CONTROL_PAYLOAD,
+    OPCODE_BINARY,
+    OPCODE_CLOSE,
+    OPCODE_CONTINUATION,
+    OPCODE_PING,
+    OPCODE_PONG,
+    OPCODE_TEXT,
+    Frame,
+)
+
+__all__ = [
+    "BinaryMessage",
+    "CloseControlMessage",
+    "Message",
+    "PingControlMessage",
+    "PongControlMessage",
+    "TextMessage",
+]
+
+Payload = Union[str, bytes, bytearray]
+
+#: Close codes that only stand for something that no peer sent (:rfc:`6455#section-7.4.1`).
+NO_STATUS, ABNORMAL = 1005, 1006
+
+
+class Message:
+    """A message of one kind, whole or still growing.
+
+    Args:
+        opcode: Its kind, one of the OPCODE constants of ``framing``.
+        data: Its payload; a str is encoded.
+        encoding: How str is encoded; None where there can be no str.
+
+    Raises:
+        TypeError: ``data`` is neither str, bytes nor bytearray, or a str without an encoding.
+    """
+
+    #: Whether the frame with the FIN bit has come.
+    completed = False
+
+    def __init__(self, opcode: int, data: Payload = b"", encoding: str | None = "utf-8") -> None:
+        self.opcode = opcode
+        self.encoding = encoding
+        self._data: bytes | bytearray = data if type(data) is bytes else self._encode(data)
+
+    def _encode(self, data: Payload) -> bytes:
+        if isinstance(data, (bytes, bytearray)):
+            return bytes(data)
+        if not isinstance(data, str):
+            raise TypeError(f"a message is str, bytes or bytearray and not {type(data).__name__}")
+        if self.encoding is None:
+            raise TypeError(f"{type(self).__name__} has no encoding for a str")
+        return data.encode(self.encoding)
+
+    @property
+    def data(self) -> bytes:
+        """The payload."""
+        if isinstance(self._data, bytearray):
+            self._data = bytes(self._data)
+        return self._data
+
+    @data.setter
+    def data(self, data: Payload) -> None:
+        self._data = self._encode(data)
+
+    def extend(self, data: Payload) -> None:
+        """Append ``data`` to the payload; a str is encoded.
+
+        Raises:
+            TypeError: ``data`` is neither str, bytes nor bytearray.
+        """
+        if not isinstance(self._data, bytearray):
+            self._data = bytearray(self._data)
+        self._data += self._encode(data)
+
+    def single(self, mask: bool = False) -> bytes:
+        """Return the message as one frame, masked with a new random key if ``mask`` is true."""
+        return self._frame(self.opcode, 1, mask)
+
+    def fragment(self, first: bool = False, last: bool = False, mask: bool = False) -> bytes:
+        """Return the payload as one frame of a fragmented message (:rfc:`6455#section-5.4`).
+
+        The ``first`` one has the message's opcode and the ``last`` one the FIN bit; it is masked
+        with a new random key if ``mask`` is true.
+        """
+        return self._frame(self.opcode if first else OPCODE_CONTINUATION, int(last), mask)
+
+    def _frame(self, opcode: int, fin: int, mask: bool) -> bytes:
+        return Frame(opcode, self.data, urandom(4) if mask else None, fin).build()
+
+    def __len__(self) -> int:
+        """Count the characters of a text, the bytes of anything else."""
+        return len(str(self))
+
+    def __str__(self) -> str:
+        return self.data.decode(self.encoding or "latin-1")
+
+    def __unicode__(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        shown = self.data[:60]
+        return f"<{type(self).__name__} {shown!r}{'…' if len(self.data) > len(shown) else ''}>"
+
+
+class TextMessage(Message):
+    """A text message; ``str(message)`` is its text."""
+
+    is_text = True
+    is_binary = False
+
+    def __init__(self, text: Payload | None = None) -> None:
+        super().__init__(OPCODE_TEXT, text)  # type: ignore[arg-type]
+
+
+class BinaryMessage(Message):
+    """A binary message; its bytes are in ``data``."""
+
+    is_text = False
+    is_binary = True
+
+    def __init__(self, bytes: Payload | None = None) -> None:  # noqa: A002
+        super().__init__(OPCODE_BINARY, bytes, None)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    __str__ = Message.__repr__
+
+
+class CloseControlMessage(Message):
+    """A Close frame (:rfc:`6455#section-5.5.1`).
+
+    Args:
+        code: The close code; with a false one, or 1005, the frame is empty.
+        reason: Why; cut to the 123 bytes that a Close frame has room for, at a character.
+    """
+
+    completed = True
+
+    def __init__(self, code: int | None = 1000, reason: Payload | None = "") -> None:
+        data = b""
+        if isinstance(reason, str):
+            reason = reason.encode("utf-8")
+        if reason is not None:
+            reason = _cut(bytes(reason), MAX_CONTROL_PAYLOAD - 2)
+        if code and code != NO_STATUS:
+            data = pack("!H", code) + (reason or b"")
+        super().__init__(OPCODE_CLOSE, data)
+        self.code = code
+        self.reason: bytes | None = reason
+
+    def __str__(self) -> str:
+        return (self.reason or b"").decode("utf-8", "replace")
+
+
+class _Probe(Message):
+    completed = True
+
+    def __init__(self, opcode: int, data: Payload | None) -> None:
+        super().__init__(opcode, data)  # type: ignore[arg-type]
+        if len(self._data) > MAX_CONTROL_PAYLOAD:
+            raise ValueError(
+                f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes and not {len(self._data)}"
+            )
+
+    def __str__(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+
+class PingControlMessage(_Probe):
+    """A Ping frame (:rfc:`6455#section-5.5.2`).
+
+    Raises:
+        ValueError: ``data`` is longer than the 125 bytes that a control frame carries.
+    """
+
+    def __init__(self, data: Payload | None = None) -> None:
+        super().__init__(OPCODE_PING, data)
+
+
+class PongControlMessage(_Probe):
+    """A Pong frame (:rfc:`6455#section-5.5.3`).
+
+    Raises:
+        ValueError: ``data`` is longer than the 125 bytes that a control frame carries.
+    """
+
+    def __init__(self, data: Payload | None) -> None:
+        super().__init__(OPCODE_PONG, data)
+
+
+def _cut(text: bytes, size: int) -> bytes:
+    """Return at most ``size`` bytes of ``text``, without a broken character at the end."""
+    if len(text) <= size:
+        return text
+    while size and text[size] & 0xC0 == 0x80:
+        size -= 1
+    return text[:size]

@@ -1,0 +1,81 @@
+"""What all servers do with a request that asks for a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from inspect import iscoroutinefunction
+from typing import Any, Callable
+
+from ws4py.handshake import Accepted, ServerHandshake
+from ws4py.limits import Limits
+from ws4py.websocket import WebSocket
+
+__all__ = ["Acceptor"]
+
+_CALLBACKS = ("opened", "received_message", "ponged", "closed")
+
+
+class Acceptor:
+    """Judges requests, and makes the websockets of those that are accepted.
+
+    Args:
+        handler_cls: A subclass of WebSocket; or what makes one, with the same arguments.
+        protocols, extensions, origins: See :class:`ws4py.handshake.ServerHandshake`.
+        limits: A :class:`ws4py.limits.Limits` for each websocket; None leaves its class's.
+        heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
+
+    Raises:
+        TypeError: ``handler_cls`` cannot be called, or has a callback that is a coroutine function.
+        ValueError: A subprotocol, an extension or an origin cannot be one.
+    """
+
+    def __init__(
+        self,
+        handler_cls: Callable[..., WebSocket],
+        protocols: Sequence[str] | None = None,
+        extensions: Sequence[str] | None = None,
+        origins: Sequence[str | None] | None = None,
+        limits: Limits | None = None,
+        heartbeat_freq: float | None = None,
+    ) -> None:
+        self.handler_cls = check_handler(handler_cls)
+        self.handshake = ServerHandshake(protocols or (), extensions or (), origins or ())
+        self.limits = limits
+        self.heartbeat_freq = heartbeat_freq
+
+    def accept(self, environ: dict[str, Any]) -> Accepted:
+        """Judge a request.
+
+        Raises:
+            HandshakeError: It is refused.
+        """
+        return self.handshake.accept(environ)
+
+    def make(
+        self, sock: Any, protocols: list[str], extensions: list[str], environ: dict[str, Any]
+    ) -> WebSocket:
+        """Make the websocket."""
+        websocket = self.handler_cls(sock, protocols, extensions, environ)
+        if self.limits is not None:
+            websocket.limits = self.limits
+        if websocket.heartbeat_freq is None:
+            websocket.heartbeat_freq = self.heartbeat_freq
+        return websocket
+
+
+def check_handler(handler_cls: Any) -> Callable[..., WebSocket]:
+    """Return ``handler_cls``, if it can be one.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if not callable(handler_cls):
+        raise TypeError(f"{handler_cls!r} is not a subclass of WebSocket")
+    for name in _CALLBACKS:
+        if iscoroutinefunction(getattr(handler_cls, name, None)):
+            raise TypeError(
+                f"{handler_cls.__name__}.{name} is a coroutine function: it needs "
+                "ws4py.async_websocket.WebSocket, and a server of asyncio"
+            )
+    checked: Callable[..., WebSocket] = handler_cls
+    return checked

@@ -1,0 +1,358 @@
+"""Our own server: one thread accepts, does TLS and the handshakes, and drives the connections.
+
+Each connection that is opening is a generator, :meth:`_Opening._steps`, which the loop resumes
+whenever its socket is ready.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Generator, Mapping, Sequence
+from io import BytesIO, StringIO
+from logging import getLogger
+from threading import Event
+from typing import Any, Callable
+from wsgiref.handlers import SimpleHandler
+
+from ws4py.exc import HandshakeError
+from ws4py.handshake import (
+    HeadReader,
+    build_head,
+    build_switch,
+    make_environ,
+    refusal,
+)
+from ws4py.limits import Limits
+from ws4py.manager import WebSocketManager
+from ws4py.server._accept import Acceptor
+from ws4py.transport import TLSTransport, make_transport, send_at_once
+from ws4py.websocket import EchoWebSocket, WebSocket
+
+__all__ = ["WebSocketServer"]
+
+logger = getLogger("ws4py")
+
+Handler = Callable[..., WebSocket]
+#: Yields whether it waits to write, else it waits to read.
+Steps = Generator[bool, None, None]
+
+READING_SIZE = 64 * 1024
+#: Connections that the kernel keeps while they wait to be accepted.
+BACKLOG = 1024
+
+#: Connections that are accepted before others have their turn.
+_ACCEPTS = 64
+#: Seconds without accepting, once descriptors or memory have run out.
+_REST = 0.2
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class WebSocketServer:
+    """Serves WebSocket connections on ``address``.
+
+    Args:
+        address: (host, port) to listen on, "" for all of IPv4; or the path of a Unix-domain socket.
+        handler_cls: The class of the websockets; or a dict of paths and classes, where other paths
+            are answered with 404.
+        protocols: The subprotocols that are spoken; with none, what a client asks for is ignored.
+        extensions: The extensions that ``handler_cls`` implements.
+        origins: The values of Origin that are allowed; None among them allows a request without
+            one. With none, all are.
+        ssl_context: A server's context, for TLS.
+        limits: The :class:`ws4py.limits.Limits` of the server and its websockets; by default those
+            of ``Limits()`` for the opening handshake, and of its class for each websocket.
+        heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own; 0 or None for
+            no heartbeat.
+        http: A WSGI application that answers requests which ask for no upgrade. It is called in
+            the server's thread, so it has to be quick; its responses are held in memory.
+        manager: Drives the connections. One that is given is left alone at the end; it has to be
+            started by whoever made it.
+
+    Attributes:
+        server_address: What the socket is bound to.
+        socket: The listening socket.
+        manager: The :class:`ws4py.manager.WebSocketManager`.
+
+    Raises:
+        OSError: The address cannot be listened on.
+        TypeError: ``handler_cls`` is not one.
+    """
+
+    def __init__(
+        self,
+        address: tuple[str, int] | str,
+        handler_cls: Handler | Mapping[str, Handler] = EchoWebSocket,
+        *,
+        protocols: Sequence[str] | None = None,
+        extensions: Sequence[str] | None = None,
+        origins: Sequence[str | None] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        limits: Limits | None = None,
+        heartbeat_freq: float | None = 20.0,
+        http: Callable[..., Any] | None = None,
+        manager: WebSocketManager | None = None,
+    ) -> None:
+        def make(handler: Handler) -> Acceptor:
+            return Acceptor(handler, protocols, extensions, origins, limits, heartbeat_freq)
+
+        self.limits = limits or Limits()
+        self.ssl_context = ssl_context
+        self.http = http
+        self._acceptors: dict[str | None, Acceptor] = (
+            {path: make(handler) for path, handler in handler_cls.items()}
+            if isinstance(handler_cls, Mapping)
+            else {None: make(handler_cls)}
+        )
+        self._openings: set[_Opening] = set()
+        self._owns_manager = manager is None
+        self._ended = Event()
+        self._closed = False
+        self.socket = _listen(address)
+        self.server_address = self.socket.getsockname()
+        self.manager = manager or WebSocketManager()
+        self._listen()
+
+    def __enter__(self) -> WebSocketServer:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.server_close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the listening socket."""
+        return self.socket.fileno()
+
+    def serve_forever(self) -> None:
+        """Serve until :meth:`shutdown`; in this thread, unless a manager was given."""
+        try:
+            if self._owns_manager:
+                self.manager.run()
+            else:
+                self._ended.wait()
+        finally:
+            self._ended.set()
+
+    def shutdown(self) -> None:
+        """Close every connection with 1001, and let :meth:`serve_forever` return after that.
+
+        Waits until it has, unless this is called in the thread that serves.
+        """
+        self._stop()
+        if self._owns_manager and self.manager.loop.running and not self.manager.loop.is_current:
+            self._ended.wait()
+
+    def server_close(self) -> None:
+        """End for good, in the same way, whether or not the server has been serving."""
+        self.shutdown()
+        self.socket.close()
+
+    def _stop(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self.socket.fileno() >= 0:
+            self.manager.loop.unwatch(self.socket.fileno())
+        for opening in list(self._openings):
+            self.manager.loop.call_soon(opening.end)
+        if self._owns_manager:
+            self.manager.close_all()
+            self.manager.stop()
+        else:
+            self._ended.set()
+
+    def _listen(self) -> None:
+        if not self._closed:
+            self.manager.loop.watch(self.socket.fileno(), self._accept)
+
+    def _accept(self, _readable: bool, _writable: bool) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, _ = self.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    logger.error("No connection can be accepted now: %s", error)
+                    self.manager.loop.unwatch(self.socket.fileno())
+                    self.manager.loop.call_later(_REST, self._listen)
+                    return
+                continue
+            _Opening(self, sock)
+
+    def acceptor(self, environ: dict[str, Any]) -> Acceptor:
+        """Return what accepts requests for the path of ``environ``.
+
+        Raises:
+            HandshakeError: There is nothing at that path.
+        """
+        path = environ["PATH_INFO"]
+        found = self._acceptors.get(path) or self._acceptors.get(None)
+        if found is None:
+            raise HandshakeError(f"there is no WebSocket at {path}", 404)
+        return found
+
+
+class _Opening:
+    """A connection that has been accepted and is not a websocket yet."""
+
+    def __init__(self, server: WebSocketServer, sock: socket.socket) -> None:
+        self._server = server
+        self._loop = server.manager.loop
+        self._transport = make_transport(sock)
+        self._fd = sock.fileno()
+        self._reader = HeadReader(server.limits)
+        self._run = self._steps(sock)
+        server._openings.add(self)
+        seconds = server.limits.open_timeout
+        self._timer = None if seconds is None else self._loop.call_later(seconds, self.end)
+        self._loop.watch(self._fd, self._step)
+        self._step(True, False)
+
+    def _step(self, _readable: bool, _writable: bool) -> None:
+        try:
+            writes = next(self._run, None)
+        except OSError as error:
+            logger.info("An opening handshake broke off: %s", error)
+            writes = None
+        except BaseException:
+            self.end()
+            raise
+        if writes is None:
+            self.end()
+        else:
+            self._loop.want(self._fd, not writes, writes)
+
+    def end(self) -> None:
+        """Drop the connection, unless it has become a websocket."""
+        if self in self._server._openings:
+            self._release()
+            self._transport.close()
+
+    def _release(self) -> None:
+        self._server._openings.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.unwatch(self._fd)
+
+    def _steps(self, sock: socket.socket) -> Steps:
+        """Do the whole opening; yield whenever there is something to wait for."""
+        sock.setblocking(False)
+        send_at_once(sock)
+        context = self._server.ssl_context
+        if context is not None:
+            sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            self._transport = tls = TLSTransport(sock)
+            while not tls.handshake():
+                yield tls.read_waits_for_write
+        try:
+            environ = yield from self._read_request(sock)
+            if environ is None:
+                return
+            if self._server.http is not None and "HTTP_UPGRADE" not in environ:
+                answer = run_application(self._server.http, (yield from self._read_body(environ)))
+            else:
+                acceptor = self._server.acceptor(environ)
+                accepted = acceptor.accept(environ)
+                yield from self._write(build_switch(accepted))
+                self._release()
+                websocket = acceptor.make(sock, accepted.protocols, accepted.extensions, environ)
+                websocket.buf = self._reader.rest
+                self._server.manager.add(websocket)
+                return
+        except HandshakeError as error:
+            logger.info("An opening handshake was refused: %s", error)
+            status, headers, body = refusal(error)
+            if not any(name == "Connection" for name, _ in headers):
+                headers.append(("Connection", "close"))
+            answer = build_head(f"HTTP/1.1 {status}", headers) + body
+        yield from self._write(answer)
+        yield from self._linger()
+
+    def _read_request(self, sock: socket.socket) -> Generator[bool, None, dict[str, Any] | None]:
+        head = None
+        while head is None:
+            data = yield from self._read()
+            if not data:
+                return None
+            head = self._reader.feed(data)
+        environ = make_environ(head, "http" if self._server.ssl_context is None else "https")
+        for name, address in (("REMOTE", sock.getpeername()), ("SERVER", sock.getsockname())):
+            if isinstance(address, tuple):
+                environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
+        environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
+        environ.setdefault("SERVER_PORT", "0")
+        return environ
+
+    def _read_body(self, environ: dict[str, Any]) -> Generator[bool, None, dict[str, Any]]:
+        """Put the body of a plain request into its environ."""
+        length, most = environ.get("CONTENT_LENGTH") or "0", self._server.limits.max_body
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            raise HandshakeError("a body has to have a Content-Length", 411)
+        if not (length.isascii() and length.isdigit()):
+            raise HandshakeError(f"{length!r} is not a length", 400)
+        if len(length) > 18 or int(length) > most:
+            raise HandshakeError(f"a body of {length} bytes, where {most} are accepted", 413)
+        body = self._reader.rest
+        while len(body) < int(length):
+            data = yield from self._read()
+            if not data:
+                raise ConnectionAbortedError("the body of a request is not complete")
+            body += data
+        environ["wsgi.input"] = BytesIO(body[: int(length)])
+        return environ
+
+    def _read(self) -> Generator[bool, None, bytes]:
+        while True:
+            data = self._transport.read(READING_SIZE)
+            if data is not None:
+                return data
+            yield self._transport.read_waits_for_write
+
+    def _write(self, data: bytes) -> Steps:
+        while data:
+            data = data[self._transport.write(data) :]
+            if data:
+                yield not self._transport.write_waits_for_read
+
+    def _linger(self) -> Steps:
+        """Read what the client still sends away, so that nothing resets our answer."""
+        self._transport.half_close()
+        while (yield from self._read()):
+            pass
+
+
+class _PlainHandler(SimpleHandler):
+    """Runs a WSGI application for one plain request."""
+
+    os_environ: dict[str, str] = {}  # noqa: RUF012 - as in the base class
+    server_software = "ws4py"
+
+    def log_exception(self, exc_info: Any) -> None:
+        logger.error("An exception in the application for plain requests", exc_info=exc_info)
+
+
+def run_application(application: Callable[..., Any], environ: dict[str, Any]) -> bytes:
+    """Return the whole response of a WSGI application (PEP 3333)."""
+    response = BytesIO()
+    body = environ.pop("wsgi.input")
+    handler = _PlainHandler(body, response, StringIO(), environ, False, False)
+    handler.run(application)
+    return response.getvalue()
+
+
+def _listen(address: tuple[str, int] | str) -> socket.socket:
+    if isinstance(address, str):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(address)
+        except OSError:
+            sock.close()
+            raise
+        sock.listen(BACKLOG)
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    sock.setblocking(False)
+    return sock

@@ -1,0 +1,155 @@
+"""WebSocket for the WSGI server of the standard library, for tests and demonstrations.
+
+It takes one handshake at a time; after that a manager drives the connection.
+
+    from wsgiref.simple_server import make_server
+    from ws4py.websocket import EchoWebSocket
+    from ws4py.server.wsgirefserver import WSGIServer, WebSocketWSGIRequestHandler
+    from ws4py.server.wsgiutils import WebSocketWSGIApplication
+
+    server = make_server('', 9000, server_class=WSGIServer,
+                         handler_class=WebSocketWSGIRequestHandler,
+                         app=WebSocketWSGIApplication(handler_cls=EchoWebSocket))
+    server.initialize_websockets_manager()
+    server.serve_forever()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from logging import getLogger
+from typing import Any
+from wsgiref import simple_server
+from wsgiref.handlers import SimpleHandler
+
+from ws4py.handshake import build_head
+from ws4py.limits import Limits
+from ws4py.manager import WebSocketManager
+from ws4py.websocket import WebSocket
+
+__all__ = ["WSGIServer", "WebSocketWSGIHandler", "WebSocketWSGIRequestHandler"]
+
+logger = getLogger("ws4py")
+
+
+class WebSocketWSGIHandler(SimpleHandler):
+    """Runs an application that may answer with a websocket.
+
+    ``request_handler`` is the :class:`WebSocketWSGIRequestHandler` that made it.
+    """
+
+    request_handler: WebSocketWSGIRequestHandler
+    environ: dict[str, Any]
+    result: Iterable[bytes]
+    stdin: Any
+    _switch: tuple[str, list[tuple[str, str]]] | None = None
+
+    def setup_environ(self) -> None:
+        """Add the key ``ws4py.socket``: the connection's socket."""
+        super().setup_environ()
+        self.environ["ws4py.socket"] = self.request_handler.connection
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Begin the response; one that is made of hop-by-hop headers is kept for later."""
+        if not status.startswith(("101 ", "426 ")):
+            return super().start_response(status, headers, exc_info)
+        self._switch = status, list(headers)
+        return self.write
+
+    def finish_response(self) -> None:
+        """Send the response.
+
+        Removes the keys ``ws4py.socket`` and ``ws4py.websocket``, and hands the websocket, if there
+        is one, to the server's ``link_websocket_to_server``.
+        """
+        self.environ.pop("ws4py.socket", None)
+        websocket = self.environ.pop("ws4py.websocket", None)
+        if self._switch is None:
+            super().finish_response()
+            return
+        status, headers = self._switch
+        body = b"" if websocket is not None else b"".join(self.result)
+        self.stdout.write(build_head(f"HTTP/1.1 {status}", headers) + body)
+        self.stdout.flush()
+        self.close()
+        if websocket is not None:
+            websocket.buf = self._read_ahead()
+            self.request_handler.server.link_websocket_to_server(websocket)
+
+    def _read_ahead(self) -> bytes:
+        """Return what has been read from the socket behind the request's head."""
+        self.request_handler.connection.setblocking(False)
+        ahead: bytes = self.stdin.read(len(self.stdin.peek(1)))
+        return ahead
+
+
+class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
+    """Handles a request with :class:`WebSocketWSGIHandler`."""
+
+    WebSocketWSGIHandler = WebSocketWSGIHandler
+    server: WSGIServer
+    timeout = Limits.open_timeout
+
+    def handle(self) -> None:
+        """Read the request, and let the server's application answer it."""
+        limit = Limits.max_head or 0
+        try:
+            self.raw_requestline = self.rfile.readline(limit + 1)
+            if len(self.raw_requestline) > limit:
+                self.requestline = self.request_version = self.command = ""
+                self.send_error(414)
+            elif self.parse_request():
+                self._respond()
+        except OSError as error:
+            logger.info("A request from %s broke off: %s", self.client_address, error)
+
+    def _respond(self) -> None:
+        rfile: Any = self.rfile
+        wfile: Any = self.wfile
+        handler = self.WebSocketWSGIHandler(
+            rfile, wfile, self.get_stderr(), self.get_environ(), multithread=False
+        )
+        handler.request_handler = self
+        application = self.server.get_app()
+        if application is not None:
+            handler.run(application)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Log to the logger ``ws4py``."""
+        logger.info(format, *args)
+
+
+class WSGIServer(simple_server.WSGIServer):
+    """A WSGI server whose websockets a manager drives: ``manager``."""
+
+    request_queue_size = 128
+    manager: WebSocketManager | None = None
+
+    def initialize_websockets_manager(self) -> None:
+        """Start the manager, unless that has been done."""
+        if self.manager is None:
+            self._linked: set[Any] = set()
+            self.manager = WebSocketManager()
+            self.manager.start()
+
+    def link_websocket_to_server(self, ws: WebSocket) -> None:
+        """Let the manager drive ``ws``."""
+        self.initialize_websockets_manager()
+        self._linked.add(ws.sock)
+        if self.manager is not None:
+            self.manager.add(ws)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection of a request, unless it has become a websocket."""
+        if self.manager is not None and request in self._linked:
+            self._linked.discard(request)
+        else:
+            super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Close all websockets with 1001 and wait for their ends; close the listening socket."""
+        super().server_close()
+        if self.manager is not None:
+            self.manager.close_all()
+            self.manager.stop()
+            self.manager.join()

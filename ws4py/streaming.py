@@ -1,0 +1,277 @@
+"""Stream: from bytes to messages, control messages and errors.
+
+One generator parses whatever chunk it is sent. It suspends when its bytes run dry, and with 0 at
+every message, so that its owner takes one thing at a time and the order of the wire is kept. A
+frame that stands whole in the bytes becomes a message at once; what has come of a longer one is
+unmasked, validated and appended to its message, so the stream never holds a payload twice, and
+what cannot become UTF-8 is refused before the frame ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Optional, Union
+
+from ws4py.exc import (
+    FrameTooLargeException,
+    InvalidBytesError,
+    ProtocolException,
+    StreamClosed,
+    TextFrameEncodingException,
+    WebSocketException,
+)
+from ws4py.framing import (
+    OPCODE_CLOSE,
+    OPCODE_CONTINUATION,
+    OPCODE_PING,
+    OPCODE_TEXT,
+    Data,
+    decode_header,
+    more,
+)
+from ws4py.limits import Limits
+from ws4py.masking import mask
+from ws4py.messaging import (
+    NO_STATUS,
+    BinaryMessage,
+    CloseControlMessage,
+    Payload,
+    PingControlMessage,
+    PongControlMessage,
+    TextMessage,
+)
+from ws4py.utf8validator import Utf8Validator
+
+__all__ = ["Stream"]
+
+#: What a peer may send as a close code, besides 3000 to 4999 (the IANA registry of
+#: :rfc:`6455#section-11.7`).
+VALID_CLOSING_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014]
+
+DataMessage = Union[TextMessage, BinaryMessage]
+Wait = Generator[int, Optional[Data], bytes]
+
+
+def is_valid_closing_code(code: int) -> bool:
+    """Say whether ``code`` may stand in a Close frame (:rfc:`6455#section-7.4.2`)."""
+    return code in VALID_CLOSING_CODES or 3000 <= code <= 4999
+
+
+class Stream:
+    """What is parsed out of a peer's bytes, and how answers are built.
+
+    Args:
+        always_mask: Mask the frames that are built, as a client has to.
+        expect_masking: Whether the peer's frames have to be masked, as a client's have to, or
+            must not be.
+
+    Attributes:
+        message: The data message that is being received, or has been received and not yet taken:
+            set this to None to take it.
+        pings, pongs: Lists of the control messages that were received.
+        closing: The peer's :class:`CloseControlMessage`; its ``reason`` is bytes.
+        errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
+        limits: A :class:`ws4py.limits.Limits`.
+        unread: How many bytes the parser holds and has not looked at.
+
+    All of these but the last may be set at any time; they are read for each frame.
+    """
+
+    limits = Limits()
+
+    def __init__(self, always_mask: bool = False, expect_masking: bool = True) -> None:
+        self.message: DataMessage | None = None
+        self.pings: list[PingControlMessage] = []
+        self.pongs: list[PongControlMessage] = []
+        self.closing: CloseControlMessage | None = None
+        self.errors: list[CloseControlMessage] = []
+        self.always_mask = always_mask
+        self.expect_masking = expect_masking
+        self.unread = 0
+        self._partial: DataMessage | None = None
+        self._fragments = self._size = 0
+        self._validator = Utf8Validator()
+        self._parser: Generator[int, Data | None, None] | None = self.receiver()
+        next(self._parser)
+
+    @property
+    def parser(self) -> Generator[int, Data | None, None]:
+        """The primed generator that parses.
+
+        ``send(data)`` returns how many bytes are missing, or 0 when a message, a control message
+        or an error is there to be taken; resume it then with ``next``. A message that is not taken
+        is never overwritten: the parser stays at 0 in front of the next one.
+
+        Raises:
+            StreamClosed: The stream has been cleaned up.
+        """
+        if self._parser is None:
+            raise StreamClosed("this stream has been cleaned up")
+        return self._parser
+
+    @property
+    def has_message(self) -> bool:
+        """Whether ``message`` is there and complete."""
+        return self.message is not None and self.message.completed
+
+    def receiver(self) -> Generator[int, Data | None, None]:
+        """Parse until the peer closes or breaks the protocol, and swallow what follows."""
+        try:
+            yield from self._frames()
+        except WebSocketException as error:
+            self.errors.append(CloseControlMessage(error.code, str(error)))
+        if self._partial is not None:
+            self._partial = self.message = None
+        self.unread = 0
+        yield 0
+        while True:
+            yield from more(1)
+
+    def _frames(self) -> Generator[int, Data | None, None]:  # noqa: C901 - the hot path
+        buf, pos = b"", 0
+        while True:
+            missing, fin, opcode, length, key, start = decode_header(buf, pos)
+            end = start + length
+            if opcode & 0x8 and not missing:
+                missing = end - len(buf)
+            if missing > 0:
+                buf = buf[pos:] + (yield from more(missing))
+                pos = 0
+                continue
+            if bool(key) is not self.expect_masking:
+                raise ProtocolException(f"a frame is {'masked' if key else 'not masked'}")
+            if opcode & 0x8:
+                self._control(opcode, mask(buf[start:end], key) if key else buf[start:end])
+                if self.closing is not None:
+                    return
+                pos = end
+            elif self._partial is None and self.message is not None:
+                pass  # That one has not been taken: this frame waits.
+            elif self._admit(opcode, length) and end <= len(buf):
+                self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
+                pos = end
+            else:
+                buf = yield from self._long(opcode, fin, length, key, buf[start:])
+                pos = 0
+            if self._partial is not None and not opcode & 0x8:
+                continue
+            self.unread = len(buf) - pos
+            late = yield 0
+            if late:
+                buf = buf[pos:] + late
+                pos = 0
+
+    def _long(self, opcode: int, fin: int, length: int, key: bytes, chunk: bytes) -> Wait:
+        """Take a payload that has not come whole, as it comes; return what follows it."""
+        while True:
+            piece, chunk = chunk[:length], chunk[length:]
+            length -= len(piece)
+            self._add(opcode, mask(piece, key) if key else piece, fin and not length)
+            if not length:
+                return chunk
+            turn = len(piece) % 4
+            key = key[turn:] + key[:turn]
+            chunk = bytes((yield from more(length)))
+
+    def _admit(self, opcode: int, length: int) -> bool:
+        """Judge a data frame by its header, before any of its payload is kept."""
+        limits = self.limits
+        if self._partial is None:
+            if opcode == OPCODE_CONTINUATION:
+                raise ProtocolException("a continuation frame continues no message")
+            self._fragments, self._size = 1, length
+        else:
+            if opcode != OPCODE_CONTINUATION:
+                raise ProtocolException("a message begins within a fragmented one")
+            self._fragments += 1
+            self._size += length
+        most = limits.max_fragments
+        if most is not None and self._fragments > most:
+            raise ProtocolException(f"a message has more than {most} fragments", code=1008)
+        most = limits.max_message_size
+        if most is not None and self._size > most:
+            raise FrameTooLargeException(
+                f"a message of {self._size} bytes or more, where {most} are accepted", code=1009
+            )
+        return True
+
+    def _add(self, opcode: int, payload: bytes, last: int) -> None:
+        """Add unmasked bytes to the message, which they complete if they are the last."""
+        message = self._partial
+        if message is not None:
+            message.extend(payload)
+        elif opcode == OPCODE_TEXT:
+            message = TextMessage(payload)
+        else:
+            message = BinaryMessage(payload)
+        if message.is_text:
+            self._validate(payload, last)
+        message.completed = bool(last)
+        self._partial = None if last else message
+        self.message = message
+
+    def _validate(self, payload: bytes, last: int) -> None:
+        valid, whole, at, _ = self._validator.validate(payload)
+        if not valid:
+            raise TextFrameEncodingException(f"text is not UTF-8 at {payload[at : at + 4]!r}")
+        if last and not whole:
+            raise TextFrameEncodingException("text ends within a UTF-8 character")
+
+    def _control(self, opcode: int, payload: bytes) -> None:
+        if opcode == OPCODE_PING:
+            self.pings.append(PingControlMessage(payload))
+        elif opcode == OPCODE_CLOSE:
+            self.closing = _parse_close(payload)
+        else:
+            self.pongs.append(PongControlMessage(payload))
+
+    def text_message(self, text: Payload) -> TextMessage:
+        """Return a :class:`TextMessage` with ``text``."""
+        return TextMessage(text)
+
+    def binary_message(self, bytes: Payload) -> BinaryMessage:  # noqa: A002
+        """Return a :class:`BinaryMessage` with ``bytes``."""
+        return BinaryMessage(bytes)
+
+    def close(self, code: int = 1000, reason: Payload = "") -> CloseControlMessage:
+        """Return a :class:`CloseControlMessage`, to be built with ``single(mask=…)``."""
+        return CloseControlMessage(code, reason)
+
+    def ping(self, data: Payload = "") -> bytes:
+        """Return the bytes of a Ping frame.
+
+        Raises:
+            ValueError: ``data`` has more than 125 bytes.
+        """
+        return PingControlMessage(data).single(self.always_mask)
+
+    def pong(self, data: Payload = "") -> bytes:
+        """Return the bytes of a Pong frame.
+
+        Raises:
+            ValueError: ``data`` has more than 125 bytes.
+        """
+        return PongControlMessage(data).single(self.always_mask)
+
+    def _cleanup(self) -> None:
+        """Drop everything; ``closing`` stays."""
+        if self._parser is not None:
+            self._parser.close()
+        self._parser = self.message = self._partial = None
+        self.pings, self.pongs, self.errors = [], [], []
+
+
+def _parse_close(payload: bytes) -> CloseControlMessage:
+    """Read the body of a Close frame (:rfc:`6455#section-5.5.1`)."""
+    if not payload:
+        return CloseControlMessage(NO_STATUS, b"")
+    if len(payload) == 1:
+        raise ProtocolException("a Close frame has a body of one byte")
+    code = int.from_bytes(payload[:2], "big")
+    if not is_valid_closing_code(code):
+        raise ProtocolException(f"close code {code} is not allowed in a Close frame")
+    try:
+        payload[2:].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidBytesError("the reason of a Close frame is not UTF-8") from error
+    return CloseControlMessage(code, payload[2:])

@@ -1,0 +1,355 @@
+"""Transports: read some, write some, wait. The only place that knows kinds of sockets.
+
+A write never blocks; ``wait`` does, and whoever calls it holds no lock. A read blocks only after
+``block``, which is for threads that have nothing else to do.
+
+TLS has one lock around every call into the library, for reads too, since two threads on one
+blocking SSL object corrupt its stream; so the socket below is never a blocking one.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from contextlib import suppress
+from threading import Lock
+from typing import Any, Union
+
+__all__ = ["PlainTransport", "SocketLikeTransport", "TLSTransport", "Transport", "make_transport"]
+
+Data = Union[bytes, bytearray, memoryview]
+
+_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+_HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
+# Of a header and a payload that a TLS record has to carry together.
+_JOINED = 16 * 1024
+
+
+def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> bool:
+    """Wait until the descriptor can be read or written; False after ``timeout`` seconds."""
+    if not hasattr(select, "poll"):
+        fds = [fd]
+        return any(select.select(fds if read else [], fds if write else [], [], timeout))
+    poll = select.poll()
+    poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
+    return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))
+
+
+class Transport:
+    """What the kinds of sockets have in common; the plain one's ways.
+
+    Attributes:
+        sock: The socket.
+        read_waits_for_write, write_waits_for_read: What TLS waits for, when a read or a write
+            had to be put off.
+    """
+
+    read_waits_for_write = False
+    write_waits_for_read = False
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self._timeout: float | None = None
+        self._blocks = False
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Keep to what the socket was set to."""
+        timeout = self.sock.gettimeout()
+        if timeout == 0:
+            self.unblock()
+        else:
+            self.block(timeout)
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 if it is closed."""
+        fd: int = self.sock.fileno()
+        return fd
+
+    def block(self, timeout: float | None = None) -> None:
+        """From now on a read waits, for ``timeout`` seconds at most.
+
+        A read that waits in vain raises TimeoutError.
+        """
+        self._blocks, self._timeout = True, timeout
+        self.sock.setblocking(False)
+
+    def unblock(self) -> None:
+        """From now on a read that finds nothing returns None."""
+        self._blocks = False
+        self.sock.setblocking(False)
+
+    def read(self, size: int) -> bytes | None:
+        """Read up to ``size`` bytes; ``b""`` is the end, None that there is nothing now.
+
+        Raises:
+            OSError: The connection is lost.
+        """
+        while True:
+            data = self._read(size)
+            if data is not None or not self._blocks:
+                return data
+            write = self.read_waits_for_write
+            if not wait_for(self.fileno(), not write, write, self._timeout):
+                raise TimeoutError(f"nothing came in {self._timeout} s")
+
+    def _read(self, size: int) -> bytes | None:
+        raise NotImplementedError
+
+    def write(self, data: Data, payload: Data = b"") -> int:
+        """Write of ``data`` and then ``payload`` what can be; return how many bytes that were.
+
+        Raises:
+            OSError: The connection is lost.
+        """
+        raise NotImplementedError
+
+    def pending(self) -> bool:
+        """Say whether there is more to read that the descriptor does not announce."""
+        return False
+
+    def wait_to_write(self, timeout: float | None) -> bool:
+        """Wait until more can be written; False after ``timeout`` seconds."""
+        read = self.write_waits_for_read
+        return wait_for(self.fileno(), read, not read, timeout)
+
+    def half_close(self) -> None:
+        """Say that nothing more will be written. What is read from now on has no meaning."""
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+
+    def shutdown(self) -> None:
+        """End both directions, which wakes up whoever waits; the descriptor stays open."""
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Shut down, and close the descriptor whatever comes."""
+        self.shutdown()
+        with suppress(OSError):
+            self.sock.close()
+
+
+class PlainTransport(Transport):
+    """A socket without TLS."""
+
+    _flags = 0
+
+    def block(self, timeout: float | None = None) -> None:
+        super().block(timeout)
+        if timeout is None and _DONTWAIT:
+            # The kernel waits, which saves a call for each read.
+            self.sock.setblocking(True)
+            self._flags = _DONTWAIT
+
+    def unblock(self) -> None:
+        super().unblock()
+        self._flags = 0
+
+    def _read(self, size: int) -> bytes | None:
+        try:
+            data: bytes = self.sock.recv(size)
+            return data
+        except BlockingIOError:
+            return None
+
+    def write(self, data: Data, payload: Data = b"") -> int:
+        try:
+            if not payload:
+                sent: int = self.sock.send(data, self._flags)
+            elif _HAS_SENDMSG:
+                sent = self.sock.sendmsg([data, payload], [], self._flags)
+            else:
+                sent = self.sock.send(bytes(data) + payload, self._flags)
+            return sent
+        except BlockingIOError:
+            return 0
+
+
+class TLSTransport(Transport):
+    """A socket of the ssl module."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._lock = Lock()
+        self._discards = False
+        super().__init__(sock)
+
+    def handshake(self) -> bool:
+        """Do what can be done of the TLS handshake; return whether it is complete.
+
+        Raises:
+            OSError: It failed; ssl.SSLError is one of these.
+        """
+        self.read_waits_for_write = False
+        try:
+            self.sock.do_handshake()
+            return True
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLWantWriteError:
+            self.read_waits_for_write = True
+            return False
+
+    def _read(self, size: int) -> bytes | None:
+        self.read_waits_for_write = False
+        try:
+            if self._discards:
+                return socket.socket.recv(self.sock, size)
+            with self._lock:
+                data: bytes = self.sock.recv(size)
+            return data
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return None
+        except ssl.SSLWantWriteError:
+            self.read_waits_for_write = True
+            return None
+
+    def write(self, data: Data, payload: Data = b"") -> int:
+        self.write_waits_for_read = False
+        if payload:
+            return self._write_both(bytes(data), payload)
+        try:
+            with self._lock:
+                sent: int = self.sock.send(data)
+            return sent
+        except ssl.SSLWantWriteError:
+            return 0
+        except ssl.SSLWantReadError:
+            self.write_waits_for_read = True
+            return 0
+
+    def _write_both(self, header: bytes, payload: Data) -> int:
+        view = memoryview(payload)
+        head = header + view[:_JOINED]
+        sent = self.write(head)
+        if sent == len(head) and len(view) > _JOINED:
+            sent += self.write(view[_JOINED:])
+        return sent
+
+    def pending(self) -> bool:
+        with self._lock:
+            return not self._discards and self.sock.pending() > 0
+
+    def half_close(self) -> None:
+        # SSLSocket.shutdown would drop TLS; unwrap sends close_notify, and then wants to read.
+        with suppress(OSError, ValueError), self._lock:
+            self.sock.setblocking(False)
+            self.sock.unwrap()
+        self._discards = True
+        super().half_close()
+
+    def close(self) -> None:
+        if not self._discards:
+            with suppress(OSError, ValueError), self._lock:
+                self.sock.setblocking(False)
+                self.sock.unwrap()
+        super().close()
+
+
+class SocketLikeTransport(Transport):
+    """Anything with ``recv`` and ``sendall``; what it does not have is done without."""
+
+    def _adopt(self) -> None:
+        pass
+
+    def fileno(self) -> int:
+        fd = self.sock.fileno() if hasattr(self.sock, "fileno") else -1
+        return fd if isinstance(fd, int) else -1
+
+    def block(self, timeout: float | None = None) -> None:
+        if hasattr(self.sock, "settimeout"):
+            self.sock.settimeout(timeout)
+
+    def unblock(self) -> None:
+        if hasattr(self.sock, "setblocking"):
+            self.sock.setblocking(False)
+
+    def _read(self, size: int) -> bytes | None:
+        try:
+            data: bytes = self.sock.recv(size)
+            return data
+        except BlockingIOError:
+            return None
+
+    def write(self, data: Data, payload: Data = b"") -> int:
+        self.sock.sendall(bytes(data) + payload)
+        return len(data) + len(payload)
+
+    def wait_to_write(self, timeout: float | None) -> bool:
+        return True
+
+    def half_close(self) -> None:
+        with suppress(OSError, AttributeError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def shutdown(self) -> None:
+        with suppress(OSError, AttributeError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.shutdown()
+        with suppress(OSError, AttributeError):
+            self.sock.close()
+
+
+def make_transport(sock: Any) -> Transport:
+    """Return the transport for ``sock``."""
+    if isinstance(sock, ssl.SSLSocket):
+        return TLSTransport(sock)
+    if isinstance(sock, socket.socket):
+        return PlainTransport(sock)
+    return SocketLikeTransport(sock)
+
+
+def send_at_once(sock: socket.socket) -> None:
+    """Tell the kernel not to wait for more to fill a packet (TCP_NODELAY)."""
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class Endpoint:
+    """What a connection is made of: a socket, and the transport that knows its kind."""
+
+    _sock: Any = None
+    _transport: Transport | None = None
+    _local_address: Any = None
+    _peer_address: Any = None
+
+    @property
+    def sock(self) -> Any:
+        """The socket; None once the connection has ended."""
+        return self._sock
+
+    @sock.setter
+    def sock(self, sock: Any) -> None:
+        self._sock = sock
+        self._transport = None if sock is None else make_transport(sock)
+
+    @property
+    def connection(self) -> Any:
+        """The socket."""
+        return self._sock
+
+    @property
+    def _is_secure(self) -> bool:
+        return isinstance(self._transport, TLSTransport)
+
+    @property
+    def local_address(self) -> Any:
+        """(host, port) of this end; the path of a Unix-domain socket."""
+        if self._local_address is None:
+            self._local_address = _address(self._sock.getsockname())
+        return self._local_address
+
+    @property
+    def peer_address(self) -> Any:
+        """(host, port) of the other end; the path of a Unix-domain socket."""
+        if self._peer_address is None:
+            self._peer_address = _address(self._sock.getpeername())
+        return self._peer_address
+
+
+def _address(address: Any) -> Any:
+    """Cut flow and scope from the address of an IPv6 socket."""
+    return address[:2] if isinstance(address, tuple) else address

@@ -1,0 +1,485 @@
+"""WebSocket: one connection, as an application sees it.
+
+Bytes come in through ``process``, whoever read them; ``once`` and ``run`` read them from a
+socket. What is sent goes through :mod:`ws4py.sending`. The state of the closing handshake is three
+facts: ``close_sent``, ``close_received``, and that all is over.
+
+Callbacks run one at a time: ``opened`` first, ``closed`` last and exactly once, whoever ended the
+connection. If a thread reads it, that thread calls ``closed``, after the callback it is in.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from logging import getLogger
+from threading import get_ident
+from typing import Any, Callable
+
+from ws4py.driver import Cancellable
+from ws4py.heartbeat import Heartbeat
+from ws4py.messaging import (
+    ABNORMAL,
+    CloseControlMessage,
+    Payload,
+    PongControlMessage,
+)
+from ws4py.sending import Sender, Terminated
+from ws4py.streaming import DataMessage, Stream, is_valid_closing_code
+from ws4py.transport import Endpoint
+
+__all__ = ["EchoWebSocket", "Heartbeat", "WebSocket"]
+
+logger = getLogger("ws4py")
+
+#: Bytes that are read at once.
+DEFAULT_READING_SIZE = 64 * 1024
+
+
+class WebSocket(Sender):
+    """A connection after its opening handshake. Subclass it, and override the callbacks.
+
+    Args:
+        sock: A connected socket; or anything with ``recv`` and ``sendall``.
+        protocols: The subprotocol that was negotiated, in a list.
+        extensions: The extensions that were negotiated.
+        environ: The request, as a WSGI environ, on a server.
+        heartbeat_freq: Seconds between two Pings; None or 0 for no heartbeat.
+
+    Attributes:
+        stream: The :class:`ws4py.streaming.Stream`; None once ``closed`` has returned.
+        close_code, close_reason: What ``closed`` was called with; None before.
+        close_received: Whether the peer has sent its Close.
+        limits: A :class:`ws4py.limits.Limits`; set it on the class or the object.
+    """
+
+    heartbeat_freq: float | None = None
+    #: Seconds that ``run`` waits for bytes before it gives up; None for as long as it takes.
+    sock_timeout: float | None = None
+    #: Bytes that are read at once, at most.
+    reading_buffer_size = DEFAULT_READING_SIZE
+
+    close_received = False
+    close_code: int | None = None
+    close_reason: str | None = None
+    #: Bytes that came with the opening handshake and have not been processed yet.
+    buf = b""
+
+    _is_client = False
+    # Whether the opening handshake is over.
+    _connected = True
+    _opened = False
+    # What came after a violation is read, and thrown away.
+    _discarding = False
+    # The application has failed: it gets no more messages.
+    _failed = False
+    # There is no room for answers: the peer is not read.
+    _paused = False
+    # The connection is to end when the callback that runs has returned.
+    _ending = False
+    _lost = False
+    _reason = "Going away"
+    # The thread in ``run``, and the one in a callback.
+    _reader: int | None = None
+    _busy: int | None = None
+    _deadline: Cancellable | None = None
+    # Kept here by the loop that drives the connection, if there is one.
+    _fd = -1
+    _watched = False
+    _drain_timed = False
+    _heartbeat: Cancellable | None = None
+
+    def __init__(
+        self,
+        sock: Any,
+        protocols: list[str] | None = None,
+        extensions: list[str] | None = None,
+        environ: dict[str, Any] | None = None,
+        heartbeat_freq: float | None = None,
+    ) -> None:
+        self._renew()
+        self.protocols = protocols
+        self.extensions = extensions
+        self.environ = environ
+        self.sock = sock
+        if heartbeat_freq is not None:
+            self.heartbeat_freq = heartbeat_freq
+
+    def _renew(self) -> None:
+        """Begin anew, whatever this object has been before."""
+        for name in _STATE:
+            vars(self).pop(name, None)
+        Sender.__init__(self)
+        self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
+
+    @property
+    def _masks(self) -> bool:
+        return self.stream is not None and self.stream.always_mask
+
+    @property
+    def close_sent(self) -> bool:
+        """Whether our Close has been sent, or is queued behind what was sent before it."""
+        return self._close_sent
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the connection has ended, or both sides have said that they close it."""
+        return self._over or (self._close_sent and self.close_received)
+
+    @property
+    def client_terminated(self) -> bool:
+        """Whether the client has sent its Close, or the connection has ended."""
+        return self._over or (self._close_sent if self._is_client else self.close_received)
+
+    @client_terminated.setter
+    def client_terminated(self, value: bool) -> None:
+        self._set_terminated(self._is_client, value)
+
+    @property
+    def server_terminated(self) -> bool:
+        """Whether the server has sent its Close, or the connection has ended."""
+        return self._over or (self.close_received if self._is_client else self._close_sent)
+
+    @server_terminated.setter
+    def server_terminated(self, value: bool) -> None:
+        self._set_terminated(not self._is_client, value)
+
+    def _set_terminated(self, ours: bool, value: bool) -> None:
+        if ours:
+            self._close_sent = value
+        else:
+            self.close_received = value
+
+    def opened(self) -> None:
+        """Called when the opening handshake has succeeded, before any message."""
+
+    def received_message(self, message: DataMessage) -> None:
+        """Called with each TextMessage or BinaryMessage, once it is complete."""
+
+    def ponged(self, pong: PongControlMessage) -> None:
+        """Called with each Pong."""
+
+    def closed(self, code: int, reason: str | None = None) -> None:
+        """Called when the connection has ended.
+
+        Args:
+            code: That of the peer's Close frame, 1005 if that was empty, 1006 if none came.
+            reason: The one the peer gave; if none came, what is known of the end.
+        """
+
+    def unhandled_error(self, error: OSError) -> None:
+        """Called with an error of the socket, while it was read; logs it."""
+        logger.error("Failed to receive data: %s", error)
+
+    def close(self, code: int = 1000, reason: Payload = "") -> None:
+        """Begin the closing handshake (:rfc:`6455#section-7.1.2`).
+
+        The Close goes behind what has been sent. The peer then has ``limits.close_timeout``
+        seconds to end the connection. Calls after the first one do nothing.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 for an empty Close.
+            reason: For the peer; cut to 123 bytes.
+
+        Raises:
+            ValueError: No Close frame can have that code.
+        """
+        self._close(code, reason)
+
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
+        if not self._connected and not self._over:
+            raise RuntimeError("a client cannot be closed before it is connected")
+        message = CloseControlMessage(code, reason)
+        if message.data and not is_valid_closing_code(code or 0):
+            raise ValueError(f"{code} is not a code that a Close frame can have")
+        with self._lock:
+            if self._close_sent or self._over:
+                logger.debug("A websocket that is closing or has ended was closed again")
+                return
+            self._close_sent = True
+        seconds = self.limits.close_timeout
+        if seconds is not None:
+            self._deadline = self._driver.call_later(seconds, self._expire)
+        with suppress(Terminated):
+            self._write_close(message.single(self._masks), at_once)
+
+    def _expire(self) -> None:
+        self._lose(f"the peer did not end the connection in {self.limits.close_timeout} s")
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            if self._over or self._lost:
+                return
+            self._lost = self._broken = True
+            self._outgoing.clear()
+            self._wake()
+        if self._reason is WebSocket._reason:
+            self._reason = why
+        logger.info("A connection is given up: %s", why)
+        if self._transport is not None:
+            self._transport.shutdown()
+        self._end()
+
+    def _give_up(self, why: str) -> None:
+        """Tell a peer that seems dead, and do not wait for its answer."""
+        self._reason = why
+        self._close(1011, why, at_once=True)
+        self._lose(why)
+
+    def _crashed(self, error: BaseException) -> None:
+        if isinstance(error, Terminated) and (self.terminated or self._broken):
+            logger.debug("A callback sent on a connection that had ended")
+            return
+        logger.error("An exception in the application closes its websocket", exc_info=error)
+        self._failed = True
+        self._close(1011, "Internal error", at_once=True)
+
+    def close_connection(self) -> None:
+        """Shut the socket down and close it; errors do not matter.
+
+        If another thread reads it, that one closes it.
+        """
+        self._sock = None
+        transport = self._transport
+        if transport is None:
+            return
+        if self._reader in (None, get_ident()):
+            self._transport = None
+            self._driver.release(self)
+            transport.close()
+        else:
+            transport.shutdown()
+
+    def terminate(self) -> None:
+        """End the connection now, without a closing handshake, and call ``closed``.
+
+        If another thread reads the connection, that thread does so, and this one does not wait.
+        """
+        self._end()
+
+    def _end(self) -> None:
+        self._ending = True
+        if self._busy != get_ident():
+            self._driver.finish(self)
+
+    def _finish(self) -> None:
+        """Call ``closed`` and let go of everything; what ``Driver.finish`` calls."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            self._outgoing.clear()
+            self._wake()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._source is not None:
+            self._source.close()
+        closing = self.stream.closing
+        self.close_code = ABNORMAL if closing is None else closing.code
+        self.close_reason = self._reason if closing is None else str(closing)
+        try:
+            self.closed(self.close_code, self.close_reason)
+        except Exception:
+            logger.exception("An exception in closed()")
+        finally:
+            self.close_connection()
+            self.stream._cleanup()
+            self.stream = self.environ = None
+            self.buf = b""
+
+    def process(self, data: bytes) -> bool:
+        """Handle bytes of the peer.
+
+        Calls ``received_message`` and ``ponged`` with what they complete, answers Pings, and
+        takes part in the closing handshake.
+
+        Returns:
+            False if the connection is over: ``terminate`` is to be called then.
+        """
+        if not data or self._over:
+            return False
+        self._alive = True
+        return self._discarding or self._parse(data)
+
+    def _parse(self, data: bytes | None) -> bool:
+        """Handle all that ``data`` completes, and what has waited until there is room."""
+        stream = self.stream
+        stream.limits = self.limits
+        parser = stream.parser
+        me = self._busy = get_ident()
+        try:
+            wanted = parser.send(data)
+            while not wanted:
+                self._gatherer = me if stream.unread and self.gather else None
+                self._flush_old()
+                self._handle(stream)
+                if self._discarding or self.close_received or self._ending:
+                    break
+                if self._outgoing and not self._has_room():
+                    break
+                wanted = parser.send(None)
+        finally:
+            self._gatherer = None
+            with suppress(Terminated):
+                self.flush()
+            self._busy = None
+        return not self._is_done()
+
+    def _has_room(self) -> bool:
+        """Say whether the peer may be read; wait for that in a thread of its own."""
+        if self._queued <= self.limits.high_water:
+            return True
+        if self._driver.may_wait():
+            self._wait_for(self.limits.low_water)
+            return True
+        self._paused = True
+        return False
+
+    def _is_done(self) -> bool:
+        """Say whether there is nothing left to do but to end the connection.
+
+        "In abnormal cases … a client MAY close", but the server closes TCP first
+        (:rfc:`6455#section-7.1.1`), once its answer is on its way.
+        """
+        return self._ending or (self.terminated and not self._is_client and not self._outgoing)
+
+    def _handle(self, stream: Stream) -> None:
+        """Take what the stream has."""
+        message = stream.message
+        if message is not None and message.completed:
+            stream.message = None
+            if not self._failed:
+                self._call(self.received_message, message)
+        elif stream.pings:
+            with suppress(Terminated):
+                self._send_pong(stream.pings.pop().data)
+        elif stream.pongs:
+            self._call(self.ponged, stream.pongs.pop())
+        elif stream.closing is not None:
+            self.close_received = True
+            self._close(stream.closing.code, stream.closing.reason, at_once=True)
+        elif stream.errors:
+            self._refuse(stream.errors[0])
+
+    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception as error:  # noqa: BLE001 - the application's
+            self._crashed(error)
+
+    def _refuse(self, error: CloseControlMessage) -> None:
+        """Tell the peer how it broke the protocol, and read what it still sends away.
+
+        To close with unread bytes would reset the connection, and lose our Close.
+        """
+        self._reason = str(error)
+        self._discarding = True
+        logger.info("The peer broke the protocol: %s", error)
+        self._close(error.code, error.reason, at_once=True)
+        self._half_close()
+
+    def _half_close(self) -> None:
+        """Once all is sent on a server: let the peer see the end."""
+        if self._discarding and not self._outgoing and not self._is_client and self._transport:
+            self._transport.half_close()
+
+    def _writable(self) -> bool:
+        """Send what is queued, and go on with what had to wait for that.
+
+        For a loop, which calls it while ``_draining`` is set and the peer takes bytes.
+
+        Returns:
+            False if the connection is over.
+        """
+        if self._advance():
+            self._half_close()
+        if self._queued <= self.limits.low_water:
+            self._pull()
+            if self._paused and self._queued <= self.limits.low_water:
+                self._paused = False
+                return self._parse(None) and (not self._pending() or self.once())
+        return not self._is_done()
+
+    def _pending(self) -> bool:
+        """Say whether there are bytes to read that the socket does not announce."""
+        transport = self._transport
+        return (
+            not self._paused and transport is not None and (bool(self.buf) or transport.pending())
+        )
+
+    def once(self) -> bool:
+        """Read what is there, once, and process it.
+
+        Returns:
+            False if the connection is over: ``terminate`` is to be called then.
+        """
+        while True:
+            try:
+                data = self._read()
+            except OSError as error:
+                if not (self._close_sent or self._ending or self._broken):
+                    self.unhandled_error(error)
+                return False
+            if data is None:
+                return True
+            if not self.process(data):
+                return False
+            if not self._pending():
+                return True
+
+    def _read(self) -> bytes | None:
+        if self.buf:
+            data, self.buf = self.buf, b""
+            return data
+        transport = self._transport
+        return b"" if transport is None else transport.read(self.reading_buffer_size)
+
+    def run(self) -> None:
+        """Call ``opened``, and read until the connection has ended; then call ``closed``.
+
+        Blocks, so it wants a thread of its own.
+        """
+        self._reader = get_ident()
+        if self._transport is not None:
+            self._transport.block(self.sock_timeout)
+        with Heartbeat(self, self.heartbeat_freq):
+            try:
+                self._open()
+                while not self._ending and self.once():
+                    pass
+            finally:
+                self.terminate()
+                self._reader = None
+
+    def _open(self) -> None:
+        """Call ``opened``, the first time."""
+        if self._opened:
+            return
+        self._opened = True
+        self._busy = get_ident()
+        try:
+            self._call(self.opened)
+        finally:
+            self._busy = None
+
+
+# What is kept on an object for one connection.
+_STATE = [
+    "close_received",
+    "close_code",
+    "close_reason",
+    "buf",
+    *(
+        name
+        for base in (Endpoint, Sender, WebSocket)
+        for name, value in vars(base).items()
+        if name[0] == "_" and name[:2] != "__" and not callable(value)
+    ),
+]
+
+
+class EchoWebSocket(WebSocket):
+    """Sends every message back."""
+
+    def received_message(self, message: DataMessage) -> None:
+        """Send ``message`` back, as text or binary as it came."""
+        self.send(message.data, message.is_binary)
