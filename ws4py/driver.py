@@ -35,6 +35,9 @@ class Driver(Protocol):
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         """Call ``callback`` in ``seconds`` seconds."""
 
+    def is_reader(self, websocket: Any) -> bool:
+        """Say whether no other thread reads ``websocket``, so that this one may close it."""
+
     def finish(self, websocket: Any) -> None:
         """Call ``websocket._finish``, on the thread that reads it if there is one."""
 
@@ -54,7 +57,11 @@ class ThreadDriver:
     def drain(self, websocket: Any) -> None:
         transport, seconds = websocket._transport, websocket.limits.write_timeout
         while not websocket._advance():
-            if transport is None or not transport.wait_to_write(seconds):
+            try:
+                ready = transport.wait_to_write(seconds)
+            except (OSError, ValueError):
+                ready = False
+            if not ready:
                 websocket._lose(f"the peer took nothing in {seconds} s")
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
@@ -63,9 +70,12 @@ class ThreadDriver:
         timer.start()
         return timer
 
+    def is_reader(self, websocket: Any) -> bool:
+        here = (None, get_ident())
+        return websocket._reader in here and websocket._busy in here
+
     def finish(self, websocket: Any) -> None:
-        me = get_ident()
-        if websocket._reader in (None, me) and websocket._busy in (None, me):
+        if self.is_reader(websocket):
             websocket._finish()
         elif websocket._transport is not None:
             websocket._transport.shutdown()

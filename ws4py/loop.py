@@ -210,6 +210,8 @@ class Loop:
         if self._closed:
             return
         self._closed = True
+        while self._calls:
+            self._call(self._calls.popleft())
         self.unwatch(self._awake.fileno())
         self._watchers.clear()
         self._timers.clear()

@@ -113,6 +113,9 @@ class WebSocketManager(Thread):
             self.loop.want(fd, False, False)
         websocket._open()
         websocket._watched = True
+        if websocket._ending:
+            self.finish(websocket)
+            return
         self._update(websocket)
         if websocket.heartbeat_freq and not websocket._over:
             self._beat(websocket, Pulse(websocket, websocket.heartbeat_freq))
@@ -139,7 +142,7 @@ class WebSocketManager(Thread):
 
     def _serve(self, websocket: WebSocket, readable: bool, writable: bool) -> None:
         """Let a websocket write and read, now that its descriptor is ready."""
-        if not websocket._watched or websocket not in self:
+        if websocket not in self:
             return
         going = self._advance(websocket, readable)
         if going:
@@ -156,7 +159,7 @@ class WebSocketManager(Thread):
             if websocket._draining and not websocket._writable():
                 return False
             transport = websocket._transport
-            if websocket._paused or transport is None:
+            if websocket._paused or transport is None or not websocket._watched:
                 return transport is not None
             return not (readable or transport.read_waits_for_write) or websocket.once()
         except Exception:
@@ -216,8 +219,14 @@ class WebSocketManager(Thread):
         """Call ``callback`` in the manager's thread, in ``seconds`` seconds."""
         return self.loop.call_later(seconds, callback)
 
+    def is_reader(self, websocket: WebSocket) -> bool:
+        """Say whether this thread may close a websocket's descriptor."""
+        return not self.loop.running or self.loop.is_current
+
     def finish(self, websocket: WebSocket) -> None:
         """End a websocket, in the manager's thread if that runs; after the callback it is in."""
+        if not websocket._watched and websocket in self:
+            return  # It is in opened(), and add() sees to it.
         if self.loop.running and (self._serving or not self.loop.is_current):
             self.loop.call_soon(websocket._finish)
         else:

@@ -36,7 +36,7 @@ from ws4py.framing import (
 )
 from ws4py.limits import Limits
 from ws4py.masking import mask
-from ws4py.messaging import Message, Payload, PingControlMessage
+from ws4py.messaging import NO_STATUS, CloseControlMessage, Message, Payload, PingControlMessage
 from ws4py.transport import Endpoint
 
 logger = getLogger("ws4py")
@@ -129,6 +129,8 @@ class Sender(Endpoint):
             raise RuntimeError("a generator that is being sent cannot send on the same websocket")
         if isinstance(payload, GeneratorType):
             self._send_fragments(_fragments(payload, binary))
+        elif isinstance(payload, CloseControlMessage):
+            self.close(payload.code or NO_STATUS, payload.reason or b"")
         elif isinstance(payload, Message):
             self._send_frame(payload.opcode, payload.data)
         else:
@@ -140,7 +142,7 @@ class Sender(Endpoint):
 
         Raises:
             ValueError: ``message`` is longer.
-            RuntimeError: The connection is closing or has ended.
+            RuntimeError: The connection has ended.
         """
         ping = PingControlMessage(message)
         self._send_frame(ping.opcode, ping.data)
@@ -168,17 +170,19 @@ class Sender(Endpoint):
         """Write a frame, whole or in two parts, when it is its turn.
 
         Raises:
-            RuntimeError: The connection is closing or has ended.
+            RuntimeError: The connection has ended.
         """
         if self._gatherer is not None and self._may_gather(payload):
             self._gather(data)
             return
-        if self._outgoing and not self._make_room():
+        if (self._outgoing or self._deferred) and not self._make_room():
             return
         with self._lock:
             while not self._push_in_turn(data, payload):
                 self._wait()
         self._settle()
+        if self._broken and self._driver.may_wait():
+            raise Terminated
 
     def _write_close(self, frame: bytes, at_once: bool) -> None:
         """Write the Close frame ``frame``, behind a generator unless ``at_once``."""
@@ -190,7 +194,6 @@ class Sender(Endpoint):
                 self._source = None
                 self._push(frame)
                 self._sealed = True
-        self._settle()
 
     def _send_pong(self, payload: bytes) -> None:
         """Answer a Ping; while the kernel refuses bytes only the newest one."""
@@ -314,10 +317,15 @@ class Sender(Endpoint):
 
     def _break(self, error: OSError) -> None:
         logger.info("Failed to send data: %s", error)
+        self._drop_queue()
+
+    def _drop_queue(self) -> None:
+        """Send nothing more, and let nobody wait for it."""
         self._broken = True
         self._source = None
         self._outgoing.clear()
         self._deferred.clear()
+        self._deferred_size = 0
         self._wake()
 
     def _start_draining(self) -> bool:
@@ -332,8 +340,6 @@ class Sender(Endpoint):
         """Once the lock has been released: see to what the kernel has refused."""
         if self._broken:
             self._lose("the connection broke")
-            if self._driver.may_wait():
-                raise Terminated
         elif self._outgoing or self._source:
             with self._lock:
                 starts = self._start_draining()
@@ -354,6 +360,8 @@ class Sender(Endpoint):
             self._draining = bool(self._outgoing)
         if self._broken:
             self._lose("the connection broke")
+        elif not self._draining:
+            self._drained()
         return not self._draining
 
     def _offer(self) -> int:
@@ -375,10 +383,12 @@ class Sender(Endpoint):
         waits = self._driver.may_wait()
         with self._lock:
             self._push_gathered()
-            while self._fragmenter is not None:
+            while self._fragmenter is not None and not self._broken:
                 if self._defer(fragments):
                     return
                 self._wait()
+            if self._sealed or self._broken:
+                return
             self._fragmenter = get_ident() if waits else _PAUSED
             self._source = None if waits else fragments
         if not waits:
@@ -398,12 +408,13 @@ class Sender(Endpoint):
 
     def _pull(self) -> None:
         """Send what there is room for of the generators that a loop's thread has sent."""
-        limit = self.limits.high_water
         pulled = 0
-        while self._source is not None and self._queued <= limit and pulled < _OFFER:
-            self._fragmenter = get_ident()
+        while pulled < _OFFER:
+            source = self._take_source()
+            if source is None:
+                break
             try:
-                opcode, payload, fin = next(self._source)
+                opcode, payload, fin = next(source)
                 self._send_frame(opcode, payload, fin)
                 pulled += len(payload)
             except Exception as error:  # noqa: BLE001 - the application's
@@ -414,6 +425,14 @@ class Sender(Endpoint):
             else:
                 self._fragmenter = _PAUSED
         self._settle()
+
+    def _take_source(self) -> Fragments | None:
+        """Return the generator to go on with, if there is one, and room for what it yields."""
+        with self._lock:
+            if self._fragmenter != _PAUSED or self._queued > self.limits.high_water:
+                return None
+            self._fragmenter = get_ident()
+            return self._source
 
     def _next_turn(self) -> None:
         """End a fragmented message: send what has been put off until now."""
@@ -429,6 +448,14 @@ class Sender(Endpoint):
                 self._sealed = self._sealed or is_control(item)
             self._wake()
         self._settle()
+
+    def close(self, code: int = 1000, reason: Payload = "") -> None:
+        """Begin the closing handshake."""
+        raise NotImplementedError
+
+    def _drained(self) -> None:
+        """Called when all that was queued has been written."""
+        raise NotImplementedError
 
     @property
     def terminated(self) -> bool:

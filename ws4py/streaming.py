@@ -132,14 +132,15 @@ class Stream:
         while True:
             missing, fin, opcode, length, key, start = decode_header(buf, pos)
             end = start + length
-            if opcode & 0x8 and not missing:
-                missing = end - len(buf)
+            if not missing:
+                if bool(key) is not self.expect_masking:
+                    raise ProtocolException(f"a frame is {'masked' if key else 'not masked'}")
+                if opcode & 0x8:
+                    missing = end - len(buf)
             if missing > 0:
                 buf = buf[pos:] + (yield from more(missing))
                 pos = 0
                 continue
-            if bool(key) is not self.expect_masking:
-                raise ProtocolException(f"a frame is {'masked' if key else 'not masked'}")
             if opcode & 0x8:
                 self._control(opcode, mask(buf[start:end], key) if key else buf[start:end])
                 if self.closing is not None:

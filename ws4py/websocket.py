@@ -106,7 +106,7 @@ class WebSocket(Sender):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
-        for name in _STATE:
+        for name in _STATE if "_lock" in vars(self) else ():
             vars(self).pop(name, None)
         Sender.__init__(self)
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
@@ -199,8 +199,8 @@ class WebSocket(Sender):
         seconds = self.limits.close_timeout
         if seconds is not None:
             self._deadline = self._driver.call_later(seconds, self._expire)
-        with suppress(Terminated):
-            self._write_close(message.single(self._masks), at_once)
+        self._write_close(message.single(self._masks), at_once)
+        self._settle()
 
     def _expire(self) -> None:
         self._lose(f"the peer did not end the connection in {self.limits.close_timeout} s")
@@ -209,9 +209,8 @@ class WebSocket(Sender):
         with self._lock:
             if self._over or self._lost:
                 return
-            self._lost = self._broken = True
-            self._outgoing.clear()
-            self._wake()
+            self._lost = True
+            self._drop_queue()
         if self._reason is WebSocket._reason:
             self._reason = why
         logger.info("A connection is given up: %s", why)
@@ -220,9 +219,12 @@ class WebSocket(Sender):
         self._end()
 
     def _give_up(self, why: str) -> None:
-        """Tell a peer that seems dead, and do not wait for its answer."""
+        """Tell a peer that seems dead, and wait neither for it to read that nor to answer."""
         self._reason = why
-        self._close(1011, why, at_once=True)
+        if not self._close_sent:
+            self._close_sent = True
+            message = CloseControlMessage(1011, why)
+            self._write_close(message.single(self._masks), at_once=True)
         self._lose(why)
 
     def _crashed(self, error: BaseException) -> None:
@@ -242,7 +244,7 @@ class WebSocket(Sender):
         transport = self._transport
         if transport is None:
             return
-        if self._reader in (None, get_ident()):
+        if self._driver.is_reader(self):
             self._transport = None
             self._driver.release(self)
             transport.close()
@@ -267,12 +269,9 @@ class WebSocket(Sender):
             if self._over:
                 return
             self._over = True
-            self._outgoing.clear()
-            self._wake()
+            self._drop_queue()
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._source is not None:
-            self._source.close()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code
         self.close_reason = self._reason if closing is None else str(closing)
@@ -319,8 +318,7 @@ class WebSocket(Sender):
                 wanted = parser.send(None)
         finally:
             self._gatherer = None
-            with suppress(Terminated):
-                self.flush()
+            self.flush()
             self._busy = None
         return not self._is_done()
 
@@ -375,12 +373,15 @@ class WebSocket(Sender):
         self._discarding = True
         logger.info("The peer broke the protocol: %s", error)
         self._close(error.code, error.reason, at_once=True)
-        self._half_close()
+        if not self._outgoing:
+            self._drained()
 
-    def _half_close(self) -> None:
-        """Once all is sent on a server: let the peer see the end."""
-        if self._discarding and not self._outgoing and not self._is_client and self._transport:
+    def _drained(self) -> None:
+        """Go on with the end of a connection that only had to send what was queued."""
+        if self._discarding and not self._is_client and self._transport is not None:
             self._transport.half_close()
+        elif self._is_done():
+            self._end()
 
     def _writable(self) -> bool:
         """Send what is queued, and go on with what had to wait for that.
@@ -390,8 +391,7 @@ class WebSocket(Sender):
         Returns:
             False if the connection is over.
         """
-        if self._advance():
-            self._half_close()
+        self._advance()
         if self._queued <= self.limits.low_water:
             self._pull()
             if self._paused and self._queued <= self.limits.low_water:
@@ -417,7 +417,7 @@ class WebSocket(Sender):
                 data = self._read()
             except OSError as error:
                 if not (self._close_sent or self._ending or self._broken):
-                    self.unhandled_error(error)
+                    self._call(self.unhandled_error, error)
                 return False
             if data is None:
                 return True
@@ -439,10 +439,10 @@ class WebSocket(Sender):
         Blocks, so it wants a thread of its own.
         """
         self._reader = get_ident()
-        if self._transport is not None:
-            self._transport.block(self.sock_timeout)
         with Heartbeat(self, self.heartbeat_freq):
             try:
+                if self._transport is not None:
+                    self._transport.block(self.sock_timeout)
                 self._open()
                 while not self._ending and self.once():
                     pass
@@ -455,6 +455,9 @@ class WebSocket(Sender):
         if self._opened:
             return
         self._opened = True
+        with suppress(OSError, AttributeError):
+            # So that it can still be asked for in closed().
+            _ = self.local_address, self.peer_address
         self._busy = get_ident()
         try:
             self._call(self.opened)

@@ -154,13 +154,16 @@ class WebSocketServer:
         self._closed = True
         if self.socket.fileno() >= 0:
             self.manager.loop.unwatch(self.socket.fileno())
-        for opening in list(self._openings):
-            self.manager.loop.call_soon(opening.end)
+        self.manager.loop.call_soon(self._drop_openings)
         if self._owns_manager:
             self.manager.close_all()
             self.manager.stop()
         else:
             self._ended.set()
+
+    def _drop_openings(self) -> None:
+        for opening in list(self._openings):
+            opening.end()
 
     def _listen(self) -> None:
         if not self._closed:
