@@ -63,7 +63,7 @@ fuzz: venv  ## look longer for a disagreement with the reference parser (COUNT, 
 	$(BIN)/python -m test.fuzz.campaign $(SEED) $(COUNT)
 
 benchmark: venv  ## measure the speed
-	$(BIN)/python -m benchmark
+	$(BIN)/python -m benchmark.run
 
 clean:  ## remove all that these targets made
 	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
