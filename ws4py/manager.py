@@ -142,11 +142,11 @@ class WebSocketManager(Thread):
 
     def _serve(self, websocket: WebSocket, readable: bool, writable: bool) -> None:
         """Let a websocket write and read, now that its descriptor is ready."""
-        if websocket not in self:
+        if self.websockets.get(websocket._fd) is not websocket:
             return
-        going = self._advance(websocket, readable)
-        if going:
-            self._update(websocket)
+        if self._advance(websocket, readable):
+            if websocket._draining or not websocket._reads_only or websocket._is_secure:
+                self._update(websocket)
         elif not websocket._over:
             self._serving = False
             try:
@@ -158,10 +158,10 @@ class WebSocketManager(Thread):
         try:
             if websocket._draining and not websocket._writable():
                 return False
-            transport = websocket._transport
-            if websocket._paused or transport is None or not websocket._watched:
-                return transport is not None
-            return not (readable or transport.read_waits_for_write) or websocket.once()
+            if websocket._paused or not websocket._watched:
+                return True
+            # A read of TLS may have had to wait until its socket could be written.
+            return not (readable or websocket._is_secure) or websocket.once()
         except Exception:
             logger.exception("A websocket failed, and is ended")
             return False
@@ -169,15 +169,12 @@ class WebSocketManager(Thread):
     def _update(self, websocket: WebSocket) -> None:
         """Poll for what a websocket waits for now."""
         transport = websocket._transport
-        if transport is None:
+        if transport is None or websocket not in self:
             return
-        write = websocket._draining
-        read = websocket._watched and not websocket._paused
-        if transport.write_waits_for_read or transport.read_waits_for_write:
-            read = read or (write and transport.write_waits_for_read)
-            write = (write and not transport.write_waits_for_read) or transport.read_waits_for_write
-        if websocket in self:
-            self.loop.want(websocket._fd, read, write)
+        reads = websocket._watched and not websocket._paused
+        wanted = transport.interest(reads, websocket._draining)
+        self.loop.want(websocket._fd, *wanted)
+        websocket._reads_only = wanted == (True, False)
 
     # What a Driver does.
 

@@ -74,6 +74,7 @@ class Sender(Endpoint):
 
     _driver: Driver = ThreadDriver()
     _connected: bool
+    close_received: bool
     _over = False
     _close_sent = False
     _broken = False
@@ -123,11 +124,13 @@ class Sender(Endpoint):
             TypeError: A str cannot be sent as a binary message.
             ValueError: ``payload`` is of another type.
         """
-        if self.terminated or not self._connected:
+        if self._over or not self._connected or (self._close_sent and self.close_received):
             raise Terminated
-        if self._fragmenter == get_ident():
+        if self._fragmenter is not None and self._fragmenter == get_ident():
             raise RuntimeError("a generator that is being sent cannot send on the same websocket")
-        if isinstance(payload, GeneratorType):
+        if type(payload) is bytes:
+            self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, payload)
+        elif isinstance(payload, GeneratorType):
             self._send_fragments(_fragments(payload, binary))
         elif isinstance(payload, CloseControlMessage):
             self.close(payload.code or NO_STATUS, payload.reason or b"")
@@ -172,7 +175,12 @@ class Sender(Endpoint):
         Raises:
             RuntimeError: The connection has ended.
         """
-        if self._gatherer is not None and self._may_gather(payload):
+        if (
+            self._gatherer is not None
+            and not payload
+            and self._fragmenter is None
+            and self._gatherer == get_ident()
+        ):
             self._gather(data)
             return
         if (self._outgoing or self._deferred) and not self._make_room():
@@ -180,9 +188,10 @@ class Sender(Endpoint):
         with self._lock:
             while not self._push_in_turn(data, payload):
                 self._wait()
-        self._settle()
-        if self._broken and self._driver.may_wait():
-            raise Terminated
+        if self._outgoing or self._broken or self._source:
+            self._settle()
+            if self._broken and self._driver.may_wait():
+                raise Terminated
 
     def _write_close(self, frame: bytes, at_once: bool) -> None:
         """Write the Close frame ``frame``, behind a generator unless ``at_once``."""
@@ -202,9 +211,6 @@ class Sender(Endpoint):
                 self._pong = payload
                 return
         self._send_frame(OPCODE_PONG, payload)
-
-    def _may_gather(self, payload: bytes) -> bool:
-        return not payload and self._fragmenter is None and self._gatherer == get_ident()
 
     def _gather(self, frame: bytes) -> None:
         if not self._gathered:

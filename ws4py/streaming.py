@@ -157,6 +157,8 @@ class Stream:
             if self._partial is not None and not opcode & 0x8:
                 continue
             self.unread = len(buf) - pos
+            if not self.unread:
+                buf, pos = b"", 0
             late = yield 0
             if late:
                 buf = buf[pos:] + late

@@ -39,14 +39,12 @@ def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> bool:
 class Transport:
     """What the kinds of sockets have in common; the plain one's ways.
 
-    Attributes:
-        sock: The socket.
-        read_waits_for_write, write_waits_for_read: What TLS waits for, when a read or a write
-            had to be put off.
+    ``sock`` is the socket.
     """
 
-    read_waits_for_write = False
-    write_waits_for_read = False
+    # What TLS waits for, when a read or a write had to be put off.
+    _read_waits_for_write = False
+    _write_waits_for_read = False
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
@@ -90,9 +88,17 @@ class Transport:
             data = self._read(size)
             if data is not None or not self._blocks:
                 return data
-            write = self.read_waits_for_write
-            if not wait_for(self.fileno(), not write, write, self._timeout):
+            if not wait_for(self.fileno(), *self.interest(True, False), self._timeout):
                 raise TimeoutError(f"nothing came in {self._timeout} s")
+
+    def interest(self, reads: bool, writes: bool) -> tuple[bool, bool]:
+        """Say what to poll the descriptor for, when the connection reads and when it writes."""
+        if not (self._read_waits_for_write or self._write_waits_for_read):
+            return reads, writes
+        return (
+            (reads and not self._read_waits_for_write) or (writes and self._write_waits_for_read),
+            (writes and not self._write_waits_for_read) or (reads and self._read_waits_for_write),
+        )
 
     def _read(self, size: int) -> bytes | None:
         raise NotImplementedError
@@ -111,8 +117,7 @@ class Transport:
 
     def wait_to_write(self, timeout: float | None) -> bool:
         """Wait until more can be written; False after ``timeout`` seconds."""
-        read = self.write_waits_for_read
-        return wait_for(self.fileno(), read, not read, timeout)
+        return wait_for(self.fileno(), *self.interest(False, True), timeout)
 
     def half_close(self) -> None:
         """Say that nothing more will be written. What is read from now on has no meaning."""
@@ -181,18 +186,18 @@ class TLSTransport(Transport):
         Raises:
             OSError: It failed; ssl.SSLError is one of these.
         """
-        self.read_waits_for_write = False
+        self._read_waits_for_write = False
         try:
             self.sock.do_handshake()
             return True
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLWantWriteError:
-            self.read_waits_for_write = True
+            self._read_waits_for_write = True
             return False
 
     def _read(self, size: int) -> bytes | None:
-        self.read_waits_for_write = False
+        self._read_waits_for_write = False
         try:
             if self._discards:
                 return socket.socket.recv(self.sock, size)
@@ -202,11 +207,11 @@ class TLSTransport(Transport):
         except (ssl.SSLWantReadError, BlockingIOError):
             return None
         except ssl.SSLWantWriteError:
-            self.read_waits_for_write = True
+            self._read_waits_for_write = True
             return None
 
     def write(self, data: Data, payload: Data = b"") -> int:
-        self.write_waits_for_read = False
+        self._write_waits_for_read = False
         if payload:
             return self._write_both(bytes(data), payload)
         try:
@@ -216,7 +221,7 @@ class TLSTransport(Transport):
         except ssl.SSLWantWriteError:
             return 0
         except ssl.SSLWantReadError:
-            self.write_waits_for_read = True
+            self._write_waits_for_read = True
             return 0
 
     def _write_both(self, header: bytes, payload: Data) -> int:

@@ -85,6 +85,7 @@ class WebSocket(Sender):
     # Kept here by the loop that drives the connection, if there is one.
     _fd = -1
     _watched = False
+    _reads_only = False
     _drain_timed = False
     _heartbeat: Cancellable | None = None
 
@@ -309,11 +310,12 @@ class WebSocket(Sender):
             wanted = parser.send(data)
             while not wanted:
                 self._gatherer = me if stream.unread and self.gather else None
-                self._flush_old()
+                if self._gathered:
+                    self._flush_old()
                 self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
                     break
-                if self._outgoing and not self._has_room():
+                if (self._outgoing and not self._has_room()) or not stream.unread:
                     break
                 wanted = parser.send(None)
         finally:

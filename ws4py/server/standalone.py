@@ -35,8 +35,8 @@ __all__ = ["WebSocketServer"]
 logger = getLogger("ws4py")
 
 Handler = Callable[..., WebSocket]
-#: Yields whether it waits to write, else it waits to read.
-Steps = Generator[bool, None, None]
+#: Yields whether it waits to read, and whether it waits to write.
+Steps = Generator[tuple[bool, bool], None, None]
 
 READING_SIZE = 64 * 1024
 #: Connections that the kernel keeps while they wait to be accepted.
@@ -215,17 +215,17 @@ class _Opening:
 
     def _step(self, _readable: bool, _writable: bool) -> None:
         try:
-            writes = next(self._run, None)
+            wanted = next(self._run, None)
         except OSError as error:
             logger.info("An opening handshake broke off: %s", error)
-            writes = None
+            wanted = None
         except BaseException:
             self.end()
             raise
-        if writes is None:
+        if wanted is None:
             self.end()
         else:
-            self._loop.want(self._fd, not writes, writes)
+            self._loop.want(self._fd, *wanted)
 
     def end(self) -> None:
         """Drop the connection, unless it has become a websocket."""
@@ -248,7 +248,7 @@ class _Opening:
             sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self._transport = tls = TLSTransport(sock)
             while not tls.handshake():
-                yield tls.read_waits_for_write
+                yield tls.interest(True, False)
         try:
             environ = yield from self._read_request(sock)
             if environ is None:
@@ -273,7 +273,9 @@ class _Opening:
         yield from self._write(answer)
         yield from self._linger()
 
-    def _read_request(self, sock: socket.socket) -> Generator[bool, None, dict[str, Any] | None]:
+    def _read_request(
+        self, sock: socket.socket
+    ) -> Generator[tuple[bool, bool], None, dict[str, Any] | None]:
         head = None
         while head is None:
             data = yield from self._read()
@@ -288,7 +290,9 @@ class _Opening:
         environ.setdefault("SERVER_PORT", "0")
         return environ
 
-    def _read_body(self, environ: dict[str, Any]) -> Generator[bool, None, dict[str, Any]]:
+    def _read_body(
+        self, environ: dict[str, Any]
+    ) -> Generator[tuple[bool, bool], None, dict[str, Any]]:
         """Put the body of a plain request into its environ."""
         length, most = environ.get("CONTENT_LENGTH") or "0", self._server.limits.max_body
         if "HTTP_TRANSFER_ENCODING" in environ:
@@ -306,18 +310,18 @@ class _Opening:
         environ["wsgi.input"] = BytesIO(body[: int(length)])
         return environ
 
-    def _read(self) -> Generator[bool, None, bytes]:
+    def _read(self) -> Generator[tuple[bool, bool], None, bytes]:
         while True:
             data = self._transport.read(READING_SIZE)
             if data is not None:
                 return data
-            yield self._transport.read_waits_for_write
+            yield self._transport.interest(True, False)
 
     def _write(self, data: bytes) -> Steps:
         while data:
             data = data[self._transport.write(data) :]
             if data:
-                yield not self._transport.write_waits_for_read
+                yield self._transport.interest(False, True)
 
     def _linger(self) -> Steps:
         """Read what the client still sends away, so that nothing resets our answer."""
