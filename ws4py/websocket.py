@@ -23,7 +23,8 @@ from ws4py.messaging import (
     Payload,
     PongControlMessage,
 )
-from ws4py.sending import Sender, Terminated
+from ws4py.outgoing import Outgoing, Terminated
+from ws4py.sending import Sender
 from ws4py.streaming import DataMessage, Stream, is_valid_closing_code
 from ws4py.transport import Endpoint
 
@@ -475,7 +476,7 @@ _STATE = [
     "buf",
     *(
         name
-        for base in (Endpoint, Sender, WebSocket)
+        for base in (Endpoint, Outgoing, Sender, WebSocket)
         for name, value in vars(base).items()
         if name[0] == "_" and name[:2] != "__" and not callable(value)
     ),

@@ -1,0 +1,333 @@
+"""The queue of what goes out: order, waiting and backpressure.
+
+Every frame goes through ``_write``, under one lock that is never held while anybody waits.
+
+- What the kernel refuses is queued. Whoever sees the first refusal asks the driver to drain the
+  queue; others only append. Above the high-water mark, threads that may wait do so; a loop's
+  thread never waits, and the connection (or the message) is dropped once the queue passes its
+  hard limit.
+- While the thread that reads handles a message and more bytes stand in the same chunk, what it
+  sends gathers in a deque that only this thread appends to, without the lock, and that whoever
+  writes next sends first.
+- While a fragmented message is open, control frames go between its frames. The data frames of
+  other threads wait for its end, or are put off (``_deferred``) if their thread may not wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from logging import getLogger
+from threading import Condition, Lock, get_ident
+from time import monotonic
+
+from ws4py.driver import Driver, ThreadDriver
+from ws4py.framing import is_control
+from ws4py.limits import Limits
+from ws4py.transport import Endpoint
+
+logger = getLogger("ws4py")
+
+#: What gathers is written once it has this many bytes, or once it is this old in seconds.
+_GATHER_SIZE, _GATHER_TIME = 64 * 1024, 0.001
+#: Bytes of the queue that are offered to the kernel at once.
+OFFER = 256 * 1024
+
+#: Nobody's thread: the fragmented message that is open is continued when there is room.
+PAUSED = -1
+
+#: The frames of a message: opcode, payload, and whether it is the last one.
+Fragments = Generator[tuple[int, bytes, bool], None, None]
+
+
+class Terminated(RuntimeError):
+    """A frame was sent on a connection that has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("Cannot send on a terminated websocket")
+
+
+class Outgoing(Endpoint):
+    """The queue of a connection, and who may write to it when."""
+
+    #: The bounds of this connection.
+    limits = Limits()
+    #: Whether replies to messages that came together are sent together.
+    gather = True
+    #: What happens to a peer that takes less than it is sent, by a thread that cannot wait for
+    #: it: False drops the connection, True the messages that are too many.
+    drop_messages = False
+
+    _driver: Driver = ThreadDriver()
+    _over = False
+    _close_sent = False
+    _broken = False
+
+    # The Close frame has its place in the queue: nothing may come after it.
+    _sealed = False
+    # Somebody has been asked to drain the queue, or to go on with the generator.
+    _draining = False
+    # When the kernel last took something of the queue.
+    _progress = 0.0
+    # Whether the peer has shown a sign of life since the heartbeat last looked.
+    _alive = False
+    # What is waited on until there is room, or until a fragmented message has ended.
+    _room: Condition | None = None
+    # The newest Pong, while the kernel refuses bytes (section 5.5.3).
+    _pong: bytes | None = None
+    # The thread whose frames gather.
+    _gatherer: int | None = None
+    _gathered_size = 0
+    _gathered_at = 0.0
+    # The thread that may write data frames, while a fragmented message is open.
+    _fragmenter: int | None = None
+    # The fragments that a loop's thread has not sent yet.
+    _source: Fragments | None = None
+    _deferred_size = 0
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._outgoing = bytearray()
+        self._gathered: deque[bytes] = deque()
+        self._deferred: deque[bytes | Fragments] = deque()
+
+    def flush(self) -> None:
+        """Send now what gathers until the messages that came together have been handled."""
+        if self._gathered:
+            with self._lock:
+                self._push_gathered()
+            self._settle()
+
+    def _write(self, data: bytes, payload: bytes = b"") -> None:
+        """Write a frame, whole or in two parts, when it is its turn.
+
+        Raises:
+            RuntimeError: The connection has ended.
+        """
+        if (
+            self._gatherer is not None
+            and not payload
+            and self._fragmenter is None
+            and self._gatherer == get_ident()
+        ):
+            self._gather(data)
+            return
+        if (self._outgoing or self._deferred) and not self._make_room():
+            return
+        with self._lock:
+            while not self._push_in_turn(data, payload):
+                self._wait()
+        if self._outgoing or self._broken or self._source:
+            self._settle()
+            if self._broken and self._driver.may_wait():
+                raise Terminated
+
+    def _write_close(self, frame: bytes, at_once: bool) -> None:
+        """Write the Close frame ``frame``, behind a generator unless ``at_once``."""
+        with self._lock:
+            self._push_gathered()
+            if self._source is not None and not at_once:
+                self._deferred.append(frame)
+            else:
+                self._source = None
+                self._push(frame)
+                self._sealed = True
+
+    def _gather(self, frame: bytes) -> None:
+        if not self._gathered:
+            self._gathered_size, self._gathered_at = 0, monotonic()
+        self._gathered.append(frame)
+        self._gathered_size += len(frame)
+        if self._gathered_size >= _GATHER_SIZE:
+            self.flush()
+
+    def _flush_old(self) -> None:
+        """Send what has gathered for too long."""
+        if self._gathered and monotonic() - self._gathered_at > _GATHER_TIME:
+            self.flush()
+
+    @property
+    def _queued(self) -> int:
+        return len(self._outgoing) + self._deferred_size
+
+    def _make_room(self) -> bool:
+        """Wait while too much is queued, where that is allowed; False: drop the message."""
+        queued, limits = self._queued, self.limits
+        if queued <= limits.high_water:
+            return True
+        if self._driver.may_wait():
+            self._wait_for(limits.low_water)
+            return True
+        if limits.max_queue is None or queued <= limits.max_queue:
+            return True
+        if not self.drop_messages:
+            self._lose(f"{queued} bytes are queued for a peer that does not read them")
+        return False
+
+    def _wait_for(self, size: int) -> None:
+        """Wait until no more than ``size`` bytes are queued."""
+        with self._lock:
+            while self._queued > size and not self._broken and not self._over:
+                self._wait()
+
+    # From here to _settle: the lock is held.
+
+    def _wait(self) -> None:
+        if self._room is None:
+            self._room = Condition(self._lock)
+        self._room.wait()
+
+    def _wake(self) -> None:
+        if self._room is not None:
+            self._room.notify_all()
+
+    def _push_in_turn(self, data: bytes, payload: bytes) -> bool:
+        """Send a frame, or put it off; False if its turn is to be waited for."""
+        if self._over or self._transport is None:
+            raise Terminated
+        if self._sealed or self._broken:
+            self._gathered.clear()
+            return True
+        if self._fragmenter not in (None, get_ident()):
+            self._push_gathered()
+            if not is_control(data):
+                return self._defer(data + payload)
+        elif self._gathered:
+            data = self._take_gathered() + data
+        self._push(data, payload)
+        return True
+
+    def _defer(self, item: bytes | Fragments) -> bool:
+        """Put an item off until the fragmented message has ended, unless this thread may wait."""
+        if self._driver.may_wait():
+            return False
+        self._deferred.append(item)
+        if isinstance(item, bytes):
+            self._deferred_size += len(item)
+        return True
+
+    def _take_gathered(self) -> bytes:
+        frames = []
+        while self._gathered:
+            frames.append(self._gathered.popleft())
+        return b"".join(frames)
+
+    def _push_gathered(self) -> None:
+        if self._fragmenter is None:
+            self._push(self._take_gathered())
+            return
+        while self._gathered:
+            frame = self._gathered.popleft()
+            if is_control(frame):
+                self._push(frame)
+            else:
+                self._deferred.append(frame)
+                self._deferred_size += len(frame)
+
+    def _push(self, data: bytes, payload: bytes = b"") -> None:
+        """Write what the kernel takes, and queue the rest."""
+        if self._sealed or self._broken or not data or self._transport is None:
+            return
+        if self._outgoing:
+            self._outgoing += data
+            self._outgoing += payload
+            return
+        try:
+            sent = self._transport.write(data, payload)
+        except OSError as error:
+            self._break(error)
+            return
+        if sent < len(data):
+            self._outgoing += memoryview(data)[sent:]
+        if sent < len(data) + len(payload):
+            self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
+
+    def _break(self, error: OSError) -> None:
+        logger.info("Failed to send data: %s", error)
+        self._drop_queue()
+
+    def _drop_queue(self) -> None:
+        """Send nothing more, and let nobody wait for it."""
+        self._broken = True
+        self._source = None
+        self._outgoing.clear()
+        self._deferred.clear()
+        self._deferred_size = 0
+        self._wake()
+
+    def _start_draining(self) -> bool:
+        """Say whether the driver is to be asked to drain what is left; once for all of it."""
+        if self._draining or not (self._outgoing or self._source):
+            return False
+        self._draining = True
+        self._progress = monotonic()
+        return True
+
+    def _settle(self) -> None:
+        """Once the lock has been released: see to what the kernel has refused."""
+        if self._broken:
+            self._lose("the connection broke")
+        elif self._outgoing or self._source:
+            with self._lock:
+                starts = self._start_draining()
+            if starts:
+                self._driver.drain(self)
+
+    def _advance(self) -> bool:
+        """Write what the kernel takes of the queue; return whether that was all of it."""
+        with self._lock:
+            while self._outgoing and self._offer():
+                self._alive = True
+                self._progress = monotonic()
+            if self._pong is not None and not self._outgoing:
+                pong, self._pong = self._pong, None
+                self._push(*self._make_pong(pong))
+            if self._queued <= self.limits.low_water:
+                self._wake()
+            self._draining = bool(self._outgoing)
+        if self._broken:
+            self._lose("the connection broke")
+        elif not self._draining:
+            self._drained()
+        return not self._draining
+
+    def _offer(self) -> int:
+        """Offer the beginning of the queue to the kernel; return how many bytes it took."""
+        transport = self._transport
+        if transport is None:
+            return 0
+        try:
+            with memoryview(self._outgoing) as queue, queue[:OFFER] as offer:
+                sent = transport.write(offer)
+        except OSError as error:
+            self._break(error)
+            return 0
+        del self._outgoing[:sent]
+        return sent
+
+    def _next_turn(self) -> None:
+        """End a fragmented message: send what has been put off until now."""
+        with self._lock:
+            self._fragmenter, self._source = None, None
+            while self._deferred and self._fragmenter is None:
+                item = self._deferred.popleft()
+                if not isinstance(item, bytes):
+                    self._source, self._fragmenter = item, PAUSED
+                    break
+                self._deferred_size -= len(item)
+                self._push(item)
+                self._sealed = self._sealed or is_control(item)
+            self._wake()
+        self._settle()
+
+    def _drained(self) -> None:
+        """Called when all that was queued has been written."""
+        raise NotImplementedError
+
+    def _lose(self, why: str) -> None:
+        """Give the connection up: nothing more can be sent on it."""
+        raise NotImplementedError
+
+    def _make_pong(self, payload: bytes) -> tuple[bytes, bytes]:
+        """Return the Pong that answers a Ping."""
+        raise NotImplementedError
