@@ -168,13 +168,14 @@ class WebSocketManager(Thread):
 
     def _update(self, websocket: WebSocket) -> None:
         """Poll for what a websocket waits for now."""
-        transport = websocket._transport
-        if transport is None or websocket not in self:
-            return
-        reads = websocket._watched and not websocket._paused
-        wanted = transport.interest(reads, websocket._draining)
-        self.loop.want(websocket._fd, *wanted)
-        websocket._reads_only = wanted == (True, False)
+        with self.lock:  # What is looked at holds until it is wanted.
+            transport = websocket._transport
+            if transport is None or websocket not in self:
+                return
+            reads = websocket._watched and not websocket._paused
+            wanted = transport.interest(reads, websocket._draining)
+            self.loop.want(websocket._fd, *wanted)
+            websocket._reads_only = wanted == (True, False)
 
     # What a Driver does.
 

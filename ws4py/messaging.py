@@ -143,21 +143,24 @@ class CloseControlMessage(Message):
     Args:
         code: The close code; with a false one, or 1005, the frame is empty.
         reason: Why; cut to the 123 bytes that a Close frame has room for, at a character.
+
+    Raises:
+        ValueError: ``code`` does not fit into two bytes.
+        TypeError: ``reason`` is neither str, bytes nor bytearray.
     """
 
     completed = True
 
     def __init__(self, code: int | None = 1000, reason: Payload | None = "") -> None:
-        data = b""
-        if isinstance(reason, str):
-            reason = reason.encode("utf-8")
-        if reason is not None:
-            reason = _cut(bytes(reason), MAX_CONTROL_PAYLOAD - 2)
-        if code and code != NO_STATUS:
-            data = pack("!H", code) + (reason or b"")
-        super().__init__(OPCODE_CLOSE, data)
+        super().__init__(OPCODE_CLOSE)
+        if code and not 0 < code < 1 << 16:
+            raise ValueError(f"close code {code} does not fit into two bytes")
         self.code = code
-        self.reason: bytes | None = reason
+        self.reason: bytes | None = None
+        if reason is not None:
+            self.reason = _cut(self._encode(reason), MAX_CONTROL_PAYLOAD - 2)
+        if code and code != NO_STATUS:
+            self.data = pack("!H", code) + (self.reason or b"")
 
     def __str__(self) -> str:
         return (self.reason or b"").decode("utf-8", "replace")
