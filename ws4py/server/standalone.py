@@ -203,6 +203,8 @@ class _Opening:
     def __init__(self, server: WebSocketServer, sock: socket.socket) -> None:
         self._server = server
         self._loop = server.manager.loop
+        sock.setblocking(False)
+        send_at_once(sock)
         self._transport = make_transport(sock)
         self._fd = sock.fileno()
         self._reader = HeadReader(server.limits)
@@ -241,8 +243,6 @@ class _Opening:
 
     def _steps(self, sock: socket.socket) -> Steps:
         """Do the whole opening; yield whenever there is something to wait for."""
-        sock.setblocking(False)
-        send_at_once(sock)
         context = self._server.ssl_context
         if context is not None:
             sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
