@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from threading import Thread
-from typing import Any, Callable
+from typing import Any, Callable, NoReturn
 
 from ws4py import _tls
 from ws4py.client.threadedclient import WebSocketClient
@@ -30,8 +30,8 @@ class UsageError(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    arguments = make_parser().parse_args(argv)
     try:
+        arguments = make_parser().parse_args(argv)
         status: int = arguments.command(arguments)
     except (UsageError, FileNotFoundError, ValueError, TypeError) as error:
         print(f"ws4py: {error}", file=sys.stderr)
@@ -39,9 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def make_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UsageError."""
+        raise UsageError(f"{message} ({self.prog} --help says more)")
+
+
+def make_parser() -> Parser:
     """Return the parser of the arguments."""
-    parser = argparse.ArgumentParser(prog="python -m ws4py", description="WebSocket for Python")
+    parser = Parser(prog="python -m ws4py", description="WebSocket for Python")
     commands = parser.add_subparsers(title="commands", required=True, metavar="serve | connect")
     serving = commands.add_parser("serve", help="serve a WebSocket class")
     serving.set_defaults(command=serve)
@@ -217,8 +225,8 @@ def show(text: str) -> None:
 
 def connect(arguments: argparse.Namespace) -> int:
     """Send what is typed, line by line, until its end or that of the connection."""
-    client = Terminal(arguments.url)
     try:
+        client = Terminal(arguments.url)
         client.connect()
     except HandshakeError as error:
         print(f"ws4py: the handshake failed: {error}", file=sys.stderr)

@@ -32,6 +32,9 @@ class Driver(Protocol):
         it returns True.
         """
 
+    def drains_here(self, websocket: Any) -> bool:
+        """Say whether the current thread is the one that has to write what is queued."""
+
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         """Call ``callback`` in ``seconds`` seconds."""
 
@@ -48,21 +51,20 @@ class Driver(Protocol):
 class ThreadDriver:
     """Drives a connection that a thread reads in ``WebSocket.run``, or that nobody reads.
 
-    Who sends waits until the kernel has taken all of it.
+    Who sends waits until the kernel has taken all of it; but the thread that reads goes on with
+    that, and writes meanwhile: the peer may be waiting for it to read.
     """
 
     def may_wait(self) -> bool:
         return True
 
     def drain(self, websocket: Any) -> None:
-        transport, seconds = websocket._transport, websocket.limits.write_timeout
-        while not websocket._advance():
-            try:
-                ready = transport.wait_to_write(seconds)
-            except (OSError, ValueError):
-                ready = False
-            if not ready:
-                websocket._lose(f"the peer took nothing in {seconds} s")
+        if not self.drains_here(websocket):
+            while not websocket._advance():
+                websocket._wait_to_write()
+
+    def drains_here(self, websocket: Any) -> bool:
+        return bool(websocket._reader == get_ident())
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         timer = Timer(seconds, callback)

@@ -119,6 +119,8 @@ def make_environ(head: Head, scheme: str = "http") -> dict[str, Any]:
         target = urlsplit(match[2] if match[2][0] != "/" else "//host" + match[2])
     except ValueError as error:
         raise HandshakeError(f"{match[2]!r} is not a request target", 400) from error
+    if not target.netloc:
+        raise HandshakeError(f"{match[2]!r} is neither a path nor a URL", 400)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": match[1],
         "SCRIPT_NAME": "",
@@ -186,7 +188,7 @@ class ServerHandshake:
         ]
         protocols = self._pick_protocol(environ)
         offered = split_list(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
-        extensions = [name for name in offered if name in self.extensions]
+        extensions = [name for name in dict.fromkeys(offered) if name in self.extensions]
         if protocols:
             headers.append(("Sec-WebSocket-Protocol", protocols[0]))
         if extensions:
@@ -268,12 +270,14 @@ def build_head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
     """Return the bytes of a head.
 
     Raises:
-        ValueError: A name or a value has a character that no header can carry.
+        ValueError: The line, a name or a value has a character that it cannot carry.
     """
+    if "\r" in line or "\n" in line:
+        raise ValueError(f"{line!r} is more than a line")
     lines = [line]
     for name, value in headers:
         lines.append(f"{name}: {value}")
-        if _match_field(lines[-1]) is None:
+        if not _is_token(name) or _match_field(lines[-1]) is None:
             raise ValueError(f"{lines[-1]!r} cannot be a header")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 

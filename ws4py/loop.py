@@ -79,7 +79,11 @@ class Loop:
         return self._thread == get_ident()
 
     def watch(self, fd: int, watcher: Watcher, read: bool = True, write: bool = False) -> None:
-        """Call ``watcher`` whenever ``fd`` is ready for what is wanted of it."""
+        """Call ``watcher`` whenever ``fd`` is ready for what is wanted of it.
+
+        One that is watched already has been closed meanwhile, and its number used again.
+        """
+        self.unwatch(fd)
         self._watchers[fd] = watcher
         try:
             self.want(fd, read, write)

@@ -196,6 +196,10 @@ class WebSocketManager(Thread):
         if not websocket._drain_timed:
             self._time_drain(websocket, websocket.limits.write_timeout)
 
+    def drains_here(self, websocket: WebSocket) -> bool:
+        """Say whether the current thread has to write: the loop does, unless it cannot."""
+        return not self.loop.polls_writes
+
     def _time_drain(self, websocket: WebSocket, seconds: float | None) -> None:
         websocket._drain_timed = seconds is not None
         if seconds is not None:

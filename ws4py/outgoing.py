@@ -75,6 +75,11 @@ class Outgoing(Endpoint):
     _room: Condition | None = None
     # The newest Pong, while the kernel refuses bytes (section 5.5.3).
     _pong: bytes | None = None
+    # The threads in ``run``, and in a callback.
+    _reader: int | None = None
+    _busy: int | None = None
+    # Bytes in the queue that were sent by callbacks.
+    _answers = 0
     # The thread whose frames gather.
     _gatherer: int | None = None
     _gathered_size = 0
@@ -155,6 +160,8 @@ class Outgoing(Endpoint):
         queued, limits = self._queued, self.limits
         if queued <= limits.high_water:
             return True
+        if self._busy == get_ident() and self._answers <= limits.high_water:
+            return True  # What others have sent is no reason to stop reading.
         if self._driver.may_wait():
             self._wait_for(limits.low_water)
             return True
@@ -166,9 +173,35 @@ class Outgoing(Endpoint):
 
     def _wait_for(self, size: int) -> None:
         """Wait until no more than ``size`` bytes are queued."""
+        if self._driver.drains_here(self):
+            while self._queued > size and not self._advance():
+                self._wait_to_write()
+            return
         with self._lock:
             while self._queued > size and not self._broken and not self._over:
                 self._wait()
+
+    def _wait_to_write(self) -> None:
+        """Wait until the peer takes bytes; give it up if it does not."""
+        transport, seconds = self._transport, self.limits.write_timeout
+        try:
+            ready = transport is not None and any(transport.wait(False, True, seconds))
+        except (OSError, ValueError):
+            ready = False
+        if not ready:
+            self._lose(f"the peer took nothing in {seconds} s")
+
+    def _write_meanwhile(self) -> bool:
+        """Wait until the peer takes bytes or sends some; say whether there is something to read."""
+        transport, seconds = self._transport, self.limits.write_timeout
+        if transport is None:
+            return True
+        readable, writable = transport.wait(True, True, seconds)
+        if writable:
+            self._advance()
+        elif seconds is not None and monotonic() - self._progress >= seconds:
+            self._lose(f"the peer took nothing in {seconds} s")
+        return readable
 
     # From here to _settle: the lock is held.
 
@@ -228,19 +261,20 @@ class Outgoing(Endpoint):
         """Write what the kernel takes, and queue the rest."""
         if self._sealed or self._broken or not data or self._transport is None:
             return
-        if self._outgoing:
-            self._outgoing += data
-            self._outgoing += payload
+        sent = 0
+        if not self._outgoing:
+            try:
+                sent = self._transport.write(data, payload)
+            except OSError as error:
+                self._break(error)
+                return
+        left = len(data) + len(payload) - sent
+        if not left:
             return
-        try:
-            sent = self._transport.write(data, payload)
-        except OSError as error:
-            self._break(error)
-            return
-        if sent < len(data):
-            self._outgoing += memoryview(data)[sent:]
-        if sent < len(data) + len(payload):
-            self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
+        self._outgoing += memoryview(data)[sent:]
+        self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
+        if self._busy == get_ident():
+            self._answers += left
 
     def _break(self, error: OSError) -> None:
         logger.info("Failed to send data: %s", error)
@@ -283,6 +317,7 @@ class Outgoing(Endpoint):
                 pong, self._pong = self._pong, None
                 self._push(*self._make_pong(pong))
             if self._queued <= self.limits.low_water:
+                self._answers = 0
                 self._wake()
             self._draining = bool(self._outgoing)
         if self._broken:

@@ -113,14 +113,15 @@ class EPollPoller:
 
     def poll_events(self, timeout: float | None = None) -> list[Ready]:
         """Poll once, for ``timeout`` seconds at most (None: no limit)."""
-        if self.poller.closed:
-            return []
         ended = select.EPOLLHUP | select.EPOLLERR
         reads, writes = select.EPOLLIN | ended, select.EPOLLOUT | ended
-        return [
-            (fd, bool(event & reads), bool(event & writes))
-            for fd, event in self.poller.poll(timeout)
-        ]
+        try:
+            events = self.poller.poll(timeout)
+        except (OSError, ValueError):
+            if not self.poller.closed:
+                raise
+            return []  # It has been closed meanwhile, by another thread.
+        return [(fd, bool(event & reads), bool(event & writes)) for fd, event in events]
 
 
 class KQueuePoller:
@@ -175,10 +176,14 @@ class KQueuePoller:
 
     def poll_events(self, timeout: float | None = None) -> list[Ready]:
         """Poll once, for ``timeout`` seconds at most (None: no limit)."""
-        if self.poller.closed:
-            return []
+        try:
+            events = self.poller.control(None, 2 * len(self._fds) + 1, timeout)
+        except (OSError, ValueError):
+            if not self.poller.closed:
+                raise
+            return []  # It has been closed meanwhile, by another thread.
         ready: dict[int, tuple[bool, bool]] = {}
-        for event in self.poller.control(None, 2 * len(self._fds) + 1, timeout):
+        for event in events:
             readable, writable = ready.get(event.ident, (False, False))
             is_read = event.filter == self._select.KQ_FILTER_READ
             ready[event.ident] = (readable or is_read, writable or not is_read)

@@ -26,14 +26,18 @@ _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 _JOINED = 16 * 1024
 
 
-def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> bool:
-    """Wait until the descriptor can be read or written; False after ``timeout`` seconds."""
+def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
+    """Wait until the descriptor can be read or written, ``timeout`` seconds at most; say which."""
     if not hasattr(select, "poll"):
         fds = [fd]
-        return any(select.select(fds if read else [], fds if write else [], [], timeout))
+        ready = select.select(fds if read else [], fds if write else [], [], timeout)
+        return bool(ready[0]), bool(ready[1])
     poll = select.poll()
     poll.register(fd, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))
-    return bool(poll.poll(None if timeout is None else max(0, timeout * 1000)))
+    events = poll.poll(None if timeout is None else max(0, timeout * 1000))
+    event = events[0][1] if events else 0
+    ended = event & ~(select.POLLIN | select.POLLOUT)
+    return bool(event & select.POLLIN or ended), bool(event & select.POLLOUT or ended)
 
 
 class Transport:
@@ -85,10 +89,10 @@ class Transport:
             OSError: The connection is lost.
         """
         while True:
-            data = self._read(size)
+            data = self.read_now(size)
             if data is not None or not self._blocks:
                 return data
-            if not wait_for(self.fileno(), *self.interest(True, False), self._timeout):
+            if not any(self.wait(True, False, self._timeout)):
                 raise TimeoutError(f"nothing came in {self._timeout} s")
 
     def interest(self, reads: bool, writes: bool) -> tuple[bool, bool]:
@@ -100,7 +104,8 @@ class Transport:
             (writes and not self._write_waits_for_read) or (reads and self._read_waits_for_write),
         )
 
-    def _read(self, size: int) -> bytes | None:
+    def read_now(self, size: int) -> bytes | None:
+        """Read as :meth:`read` does, but do not wait if the descriptor was said to be ready."""
         raise NotImplementedError
 
     def write(self, data: Data, payload: Data = b"") -> int:
@@ -115,9 +120,12 @@ class Transport:
         """Say whether there is more to read that the descriptor does not announce."""
         return False
 
-    def wait_to_write(self, timeout: float | None) -> bool:
-        """Wait until more can be written; False after ``timeout`` seconds."""
-        return wait_for(self.fileno(), *self.interest(False, True), timeout)
+    def wait(self, reads: bool, writes: bool, timeout: float | None) -> tuple[bool, bool]:
+        """Wait until it is worth while to read or to write; say which the descriptor is ready for.
+
+        Both are False after ``timeout`` seconds.
+        """
+        return wait_for(self.fileno(), *self.interest(reads, writes), timeout)
 
     def half_close(self) -> None:
         """Say that nothing more will be written. What is read from now on has no meaning."""
@@ -152,7 +160,7 @@ class PlainTransport(Transport):
         super().unblock()
         self._flags = 0
 
-    def _read(self, size: int) -> bytes | None:
+    def read_now(self, size: int) -> bytes | None:
         try:
             data: bytes = self.sock.recv(size)
             return data
@@ -196,7 +204,7 @@ class TLSTransport(Transport):
             self._read_waits_for_write = True
             return False
 
-    def _read(self, size: int) -> bytes | None:
+    def read_now(self, size: int) -> bytes | None:
         self._read_waits_for_write = False
         try:
             if self._discards:
@@ -270,7 +278,7 @@ class SocketLikeTransport(Transport):
         if hasattr(self.sock, "setblocking"):
             self.sock.setblocking(False)
 
-    def _read(self, size: int) -> bytes | None:
+    def read_now(self, size: int) -> bytes | None:
         try:
             data: bytes = self.sock.recv(size)
             return data
@@ -281,8 +289,8 @@ class SocketLikeTransport(Transport):
         self.sock.sendall(bytes(data) + payload)
         return len(data) + len(payload)
 
-    def wait_to_write(self, timeout: float | None) -> bool:
-        return True
+    def wait(self, reads: bool, writes: bool, timeout: float | None) -> tuple[bool, bool]:
+        return reads, writes
 
     def half_close(self) -> None:
         with suppress(OSError, AttributeError):

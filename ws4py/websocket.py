@@ -79,9 +79,6 @@ class WebSocket(Sender):
     _ending = False
     _lost = False
     _reason = "Going away"
-    # The thread in ``run``, and the one in a callback.
-    _reader: int | None = None
-    _busy: int | None = None
     _deadline: Cancellable | None = None
     # Kept here by the loop that drives the connection, if there is one.
     _fd = -1
@@ -277,15 +274,19 @@ class WebSocket(Sender):
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code
         self.close_reason = self._reason if closing is None else str(closing)
+        stream, transport = self.stream, self._transport
+        self._driver.release(self)
         try:
             self.closed(self.close_code, self.close_reason)
         except Exception:
             logger.exception("An exception in closed()")
         finally:
-            self.close_connection()
-            self.stream._cleanup()
-            self.stream = self.environ = None
-            self.buf = b""
+            if transport is not None:
+                transport.close()
+            stream._cleanup()
+            if self.stream is stream:  # else closed() has connected again
+                self._sock = self._transport = self.stream = self.environ = None
+                self.buf = b""
 
     def process(self, data: bytes) -> bool:
         """Handle bytes of the peer.
@@ -316,7 +317,7 @@ class WebSocket(Sender):
                 self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
                     break
-                if (self._outgoing and not self._has_room()) or not stream.unread:
+                if (self._answers and not self._has_room()) or not stream.unread:
                     break
                 wanted = parser.send(None)
         finally:
@@ -327,7 +328,7 @@ class WebSocket(Sender):
 
     def _has_room(self) -> bool:
         """Say whether the peer may be read; wait for that in a thread of its own."""
-        if self._queued <= self.limits.high_water:
+        if self._answers <= self.limits.high_water:
             return True
         if self._driver.may_wait():
             self._wait_for(self.limits.low_water)
@@ -434,7 +435,11 @@ class WebSocket(Sender):
             data, self.buf = self.buf, b""
             return data
         transport = self._transport
-        return b"" if transport is None else transport.read(self.reading_buffer_size)
+        if transport is None:
+            return b""
+        if not self._draining or self._reader != get_ident():
+            return transport.read(self.reading_buffer_size)
+        return transport.read_now(self.reading_buffer_size) if self._write_meanwhile() else None
 
     def run(self) -> None:
         """Call ``opened``, and read until the connection has ended; then call ``closed``.
@@ -451,7 +456,8 @@ class WebSocket(Sender):
                     pass
             finally:
                 self.terminate()
-                self._reader = None
+                if self._reader == get_ident():
+                    self._reader = None
 
     def _open(self) -> None:
         """Call ``opened``, the first time."""

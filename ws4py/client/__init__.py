@@ -47,6 +47,7 @@ def parse_url(url: Any) -> Url:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ValueError(f"{url!r} is not a URL: {error}") from error
     if parts.scheme not in _PORTS:
@@ -114,7 +115,7 @@ class WebSocketBaseClient(WebSocket):
         )
         self.exclude_headers = [name.lower() for name in exclude_headers or ()]
         self.open_timeout = open_timeout
-        self._offers = list(protocols or ()), list(extensions or ())
+        self._offers = _listed(protocols), _listed(extensions)
         super().__init__(None, *self._offers, None, heartbeat_freq)
         self._prepare()
 
@@ -351,6 +352,10 @@ class _Resumed(RawIOBase):
         data = data or self._receive(len(buffer))
         buffer[: len(data)] = data
         return len(data)
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
 
 
 def _is_connected(sock: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from ws4py.client import WebSocketBaseClient
@@ -21,7 +21,15 @@ class WebSocketClient(WebSocketBaseClient):
         self._th = self._make_thread(daemon=True)
 
     def _make_thread(self, daemon: bool) -> Thread:
-        return Thread(target=self.run, name="WebSocketClient", daemon=daemon)
+        ended = self._ended = Event()
+
+        def run() -> None:
+            try:
+                self.run()
+            finally:
+                ended.set()
+
+        return Thread(target=run, name="WebSocketClient", daemon=daemon)
 
     @property
     def daemon(self) -> bool:
@@ -39,6 +47,12 @@ class WebSocketClient(WebSocketBaseClient):
         self._th.start()
 
     def run_forever(self) -> None:
-        """Wait until the connection has ended and ``closed`` has returned."""
-        if self._th.ident is not None:
-            self._th.join()
+        """Wait until the connection has ended and ``closed`` has returned.
+
+        A client that connects again in ``closed`` is waited for again.
+        """
+        ended = None
+        while self._th.ident is not None and ended is not self._ended:
+            # A thread that is joined counts as ended once Ctrl-C has interrupted that.
+            ended = self._ended
+            ended.wait()

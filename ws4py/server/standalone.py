@@ -18,6 +18,7 @@ from wsgiref.handlers import SimpleHandler
 
 from ws4py.exc import HandshakeError
 from ws4py.handshake import (
+    Accepted,
     HeadReader,
     build_head,
     build_switch,
@@ -111,7 +112,7 @@ class WebSocketServer:
         self._closed = False
         self.socket = _listen(address)
         self.server_address = self.socket.getsockname()
-        self.manager = manager or WebSocketManager()
+        self.manager = WebSocketManager() if manager is None else manager
         self._listen()
 
     def __enter__(self) -> WebSocketServer:
@@ -258,11 +259,10 @@ class _Opening:
             else:
                 acceptor = self._server.acceptor(environ)
                 accepted = acceptor.accept(environ)
+                websocket = make_websocket(acceptor, accepted, sock, environ)
                 yield from self._write(build_switch(accepted))
-                self._release()
-                websocket = acceptor.make(sock, accepted.protocols, accepted.extensions, environ)
                 websocket.buf = self._reader.rest
-                self._server.manager.add(websocket)
+                self._hand_over(websocket)
                 return
         except HandshakeError as error:
             logger.info("An opening handshake was refused: %s", error)
@@ -272,6 +272,14 @@ class _Opening:
             answer = build_head(f"HTTP/1.1 {status}", headers) + body
         yield from self._write(answer)
         yield from self._linger()
+
+    def _hand_over(self, websocket: WebSocket) -> None:
+        self._release()
+        try:
+            self._server.manager.add(websocket)
+        except BaseException:
+            websocket.close_connection()
+            raise
 
     def _read_request(
         self, sock: socket.socket
@@ -346,7 +354,23 @@ def run_application(application: Callable[..., Any], environ: dict[str, Any]) ->
     body = environ.pop("wsgi.input")
     handler = _PlainHandler(body, response, StringIO(), environ, False, False)
     handler.run(application)
-    return response.getvalue()
+    head, blank, content = response.getvalue().partition(b"\r\n\r\n")
+    return head + blank + (b"" if environ["REQUEST_METHOD"] == "HEAD" else content)
+
+
+def make_websocket(
+    acceptor: Acceptor, accepted: Accepted, sock: socket.socket, environ: dict[str, Any]
+) -> WebSocket:
+    """Make the websocket of a request.
+
+    Raises:
+        HandshakeError: Its class could not.
+    """
+    try:
+        return acceptor.make(sock, accepted.protocols, accepted.extensions, environ)
+    except Exception as error:
+        logger.exception("A websocket could not be made")
+        raise HandshakeError("Internal error", 500) from error
 
 
 def _listen(address: tuple[str, int] | str) -> socket.socket:

@@ -17,7 +17,10 @@ It takes one handshake at a time; after that a manager drives the connection.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from logging import getLogger
+from socket import AF_INET6, SHUT_RD, socket
+from threading import Timer
 from typing import Any
 from wsgiref import simple_server
 from wsgiref.handlers import SimpleHandler
@@ -71,16 +74,26 @@ class WebSocketWSGIHandler(SimpleHandler):
         body = b"" if websocket is not None else b"".join(self.result)
         self.stdout.write(build_head(f"HTTP/1.1 {status}", headers) + body)
         self.stdout.flush()
-        self.close()
         if websocket is not None:
             websocket.buf = self._read_ahead()
             self.request_handler.server.link_websocket_to_server(websocket)
+        self.close()
 
     def _read_ahead(self) -> bytes:
         """Return what has been read from the socket behind the request's head."""
         self.request_handler.connection.setblocking(False)
-        ahead: bytes = self.stdin.read(len(self.stdin.peek(1)))
+        ahead = b""
+        with suppress(OSError):  # TLS may want more bytes before it has any for us.
+            ahead = self.stdin.read(len(self.stdin.peek(1)))
         return ahead
+
+    def handle_error(self) -> None:
+        """Answer 500; but nothing to a connection that has been switched."""
+        if self._switch is None:
+            super().handle_error()
+        else:
+            logger.error("A websocket could not be started", exc_info=True)  # noqa: LOG014
+            self.close()
 
 
 class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
@@ -93,15 +106,26 @@ class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
     def handle(self) -> None:
         """Read the request, and let the server's application answer it."""
         limit = Limits.max_head or 0
+        # A peer that sends a byte now and then is never silent for long: the whole has a time.
+        timer = Timer(self.timeout or 0, self._give_up)
+        timer.daemon = True
+        timer.start()
         try:
             self.raw_requestline = self.rfile.readline(limit + 1)
             if len(self.raw_requestline) > limit:
                 self.requestline = self.request_version = self.command = ""
                 self.send_error(414)
             elif self.parse_request():
+                timer.cancel()
                 self._respond()
         except OSError as error:
             logger.info("A request from %s broke off: %s", self.client_address, error)
+        finally:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        with suppress(OSError):
+            socket.shutdown(self.connection, SHUT_RD)
 
     def _respond(self) -> None:
         rfile: Any = self.rfile
@@ -125,6 +149,11 @@ class WSGIServer(simple_server.WSGIServer):
     request_queue_size = 128
     manager: WebSocketManager | None = None
 
+    def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
+        if ":" in server_address[0]:
+            self.address_family = AF_INET6
+        super().__init__(server_address, *args, **kwargs)
+
     def initialize_websockets_manager(self) -> None:
         """Start the manager, unless that has been done."""
         if self.manager is None:
@@ -135,9 +164,10 @@ class WSGIServer(simple_server.WSGIServer):
     def link_websocket_to_server(self, ws: WebSocket) -> None:
         """Let the manager drive ``ws``."""
         self.initialize_websockets_manager()
-        self._linked.add(ws.sock)
         if self.manager is not None:
+            sock = ws.sock
             self.manager.add(ws)
+            self._linked.add(sock)
 
     def shutdown_request(self, request: Any) -> None:
         """Close the connection of a request, unless it has become a websocket."""
