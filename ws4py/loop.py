@@ -214,7 +214,7 @@ class Loop:
         if self._closed:
             return
         self._closed = True
-        while self._calls:
+        for _ in range(len(self._calls)):
             self._call(self._calls.popleft())
         self.unwatch(self._awake.fileno())
         self._watchers.clear()

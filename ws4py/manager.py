@@ -33,6 +33,9 @@ class _Websockets(dict[int, WebSocket]):
     def __iter__(self) -> Iterator[int]:
         return iter(list(super().keys()))
 
+    def keys(self) -> Any:
+        return list(super().keys())
+
     def values(self) -> Any:
         return list(super().values())
 
@@ -138,7 +141,8 @@ class WebSocketManager(Thread):
         self.release(websocket)
         if websocket._driver is self:
             websocket._driver = ThreadDriver()
-            websocket._watched = False
+            # What it has queued goes out with what is sent next.
+            websocket._watched = websocket._draining = websocket._paused = False
 
     def _serve(self, websocket: WebSocket, readable: bool, writable: bool) -> None:
         """Let a websocket write and read, now that its descriptor is ready."""
@@ -148,11 +152,18 @@ class WebSocketManager(Thread):
             if websocket._draining or not websocket._reads_only or websocket._is_secure:
                 self._update(websocket)
         elif not websocket._over:
-            self._serving = False
-            try:
-                websocket.terminate()
-            finally:
-                self._serving = True
+            self._terminate(websocket)
+
+    def _terminate(self, websocket: WebSocket) -> None:
+        """End a websocket while no callback runs in this thread."""
+        serving, self._serving = self._serving, False
+        try:
+            websocket.terminate()
+        except Exception:
+            logger.exception("A websocket's own terminate() failed")
+            websocket._end()
+        finally:
+            self._serving = serving
 
     def _advance(self, websocket: WebSocket, readable: bool) -> bool:
         try:
@@ -276,8 +287,7 @@ class WebSocketManager(Thread):
         if self._has_run:
             self.loop.run(self._is_closing)
         for websocket in self:
-            self._serving = False
-            websocket.terminate()
+            self._terminate(websocket)
         self.loop.close()
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:

@@ -24,14 +24,12 @@ from time import monotonic
 from ws4py.driver import Driver, ThreadDriver
 from ws4py.framing import is_control
 from ws4py.limits import Limits
-from ws4py.transport import Endpoint
+from ws4py.transport import OFFER, Endpoint
 
 logger = getLogger("ws4py")
 
 #: What gathers is written once it has this many bytes, or once it is this old in seconds.
 _GATHER_SIZE, _GATHER_TIME = 64 * 1024, 0.001
-#: Bytes of the queue that are offered to the kernel at once.
-OFFER = 256 * 1024
 
 #: Nobody's thread: the fragmented message that is open is continued when there is room.
 PAUSED = -1
@@ -127,16 +125,24 @@ class Outgoing(Endpoint):
             if self._broken and self._driver.may_wait():
                 raise Terminated
 
-    def _write_close(self, frame: bytes, at_once: bool) -> None:
-        """Write the Close frame ``frame``, behind a generator unless ``at_once``."""
+    def _write_close(self, frame: bytes, at_once: bool) -> bool:
+        """Write the Close frame ``frame``, behind a generator unless ``at_once``.
+
+        Returns:
+            False if one has been written before, or the connection has ended.
+        """
         with self._lock:
+            if self._close_sent or self._over:
+                return False
+            self._close_sent = True
             self._push_gathered()
-            if self._source is not None and not at_once:
+            if self._fragmenter is not None and not at_once:
                 self._deferred.append(frame)
             else:
                 self._source = None
                 self._push(frame)
                 self._sealed = True
+        return True
 
     def _gather(self, frame: bytes) -> None:
         if not self._gathered:

@@ -21,7 +21,8 @@ from ws4py.framing import (
 )
 from ws4py.masking import mask
 from ws4py.messaging import NO_STATUS, CloseControlMessage, Message, Payload, PingControlMessage
-from ws4py.outgoing import OFFER, PAUSED, Fragments, Outgoing, Terminated
+from ws4py.outgoing import PAUSED, Fragments, Outgoing, Terminated
+from ws4py.transport import OFFER
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.
 _LARGE = 16 * 1024

@@ -24,6 +24,9 @@ _DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 # Of a header and a payload that a TLS record has to carry together.
 _JOINED = 16 * 1024
+#: What is offered to the kernel at once, at most. OpenSSL may have taken a part of what it refuses,
+#: and wants no less when that is offered again; so TLS is never offered more than this.
+OFFER = 256 * 1024
 
 
 def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
@@ -224,7 +227,7 @@ class TLSTransport(Transport):
             return self._write_both(bytes(data), payload)
         try:
             with self._lock:
-                sent: int = self.sock.send(data)
+                sent: int = self.sock.send(data[:OFFER] if len(data) > OFFER else data)
             return sent
         except ssl.SSLWantWriteError:
             return 0

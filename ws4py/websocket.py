@@ -190,15 +190,12 @@ class WebSocket(Sender):
         message = CloseControlMessage(code, reason)
         if message.data and not is_valid_closing_code(code or 0):
             raise ValueError(f"{code} is not a code that a Close frame can have")
-        with self._lock:
-            if self._close_sent or self._over:
-                logger.debug("A websocket that is closing or has ended was closed again")
-                return
-            self._close_sent = True
+        if not self._write_close(message.single(self._masks), at_once):
+            logger.debug("A websocket that is closing or has ended was closed again")
+            return
         seconds = self.limits.close_timeout
         if seconds is not None:
             self._deadline = self._driver.call_later(seconds, self._expire)
-        self._write_close(message.single(self._masks), at_once)
         self._settle()
 
     def _expire(self) -> None:
@@ -220,10 +217,7 @@ class WebSocket(Sender):
     def _give_up(self, why: str) -> None:
         """Tell a peer that seems dead, and wait neither for it to read that nor to answer."""
         self._reason = why
-        if not self._close_sent:
-            self._close_sent = True
-            message = CloseControlMessage(1011, why)
-            self._write_close(message.single(self._masks), at_once=True)
+        self._write_close(CloseControlMessage(1011, why).single(self._masks), at_once=True)
         self._lose(why)
 
     def _crashed(self, error: BaseException) -> None:

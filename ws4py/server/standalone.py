@@ -277,8 +277,11 @@ class _Opening:
         self._release()
         try:
             self._server.manager.add(websocket)
+        except RuntimeError as error:
+            logger.info("A connection ended before it was opened: %s", error)
+            websocket.terminate()
         except BaseException:
-            websocket.close_connection()
+            websocket.terminate()
             raise
 
     def _read_request(

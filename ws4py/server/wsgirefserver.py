@@ -76,8 +76,15 @@ class WebSocketWSGIHandler(SimpleHandler):
         self.stdout.flush()
         if websocket is not None:
             websocket.buf = self._read_ahead()
-            self.request_handler.server.link_websocket_to_server(websocket)
+            self._link(websocket)
         self.close()
+
+    def _link(self, websocket: WebSocket) -> None:
+        try:
+            self.request_handler.server.link_websocket_to_server(websocket)
+        except BaseException:
+            websocket.terminate()
+            raise
 
     def _read_ahead(self) -> bytes:
         """Return what has been read from the socket behind the request's head."""
