@@ -31,16 +31,18 @@ class Chat(WebSocket):
         self.announce(f"{self.name} has joined")
 
     def received_message(self, message):
-        text, before = str(message).strip(), self.name
-        if text.startswith("/name "):
-            self.take_name(text[len("/name ") :])
+        before, text = self.name, str(message).strip()
+        command, _, rest = text.partition(" ")
+        if before and command == "/name":
+            self.take_name(rest)
             self.announce(f"{before} is now {self.name}")
-        elif text and self.name:
-            self.everybody.broadcast(json.dumps({"who": self.name, "text": text}))
+        elif before and text:
+            self.everybody.broadcast(json.dumps({"who": before, "text": text}))
 
     def closed(self, code, reason=None):
-        if self.name:
-            self.announce(f"{self.name} has left")
+        name, self.name = self.name, ""
+        if name:
+            self.announce(f"{name} has left")
 
     def take_name(self, wanted=""):
         wanted = " ".join(wanted.split())[:24] or "Guest"
@@ -52,7 +54,7 @@ class Chat(WebSocket):
         self.send(json.dumps({"you": name}))
 
     def announce(self, note):
-        here = sorted(person.name for person in self.everybody if not person.terminated)
+        here = sorted(person.name for person in self.everybody if person.name)
         self.everybody.broadcast(json.dumps({"note": note, "here": here}))
 
 
@@ -96,7 +98,7 @@ PAGE = """<!doctype html>
          background: light-dark(#fff, #17191c) }
   header, form { display: flex; flex-wrap: wrap; align-items: center; gap: .5rem; padding: .75rem }
   header { border-bottom: 1px solid var(--line) }
-  h1 { font-weight: 700; flex: 1 }
+  h1 { font-size: 1.25rem; font-weight: 700; flex: 1 }
   #status { flex-basis: 100%; font-size: .875rem; color: var(--quiet); overflow-wrap: anywhere }
   #status.lost { color: light-dark(#b3261e, #ff9d94); font-weight: 600 }
   ol { flex: 1; overflow-y: auto; list-style: none; padding: .75rem; display: flex;
@@ -105,7 +107,8 @@ PAGE = """<!doctype html>
        background: var(--theirs); overflow-wrap: anywhere; white-space: pre-wrap }
   li b { display: block; font-size: .8rem; font-weight: 600; color: var(--quiet) }
   li.mine { align-self: end; background: var(--mine) }
-  li.note { align-self: center; background: none; font-size: .875rem; color: var(--quiet) }
+  li.note { align-self: center; padding: 0; background: none; font-size: .875rem;
+            color: var(--quiet) }
   form { border-top: 1px solid var(--line) }
   input, button { padding: .5rem .8rem; border: 1px solid var(--quiet); border-radius: .6rem;
                   color: inherit; background: none; min-width: 0 }
@@ -147,7 +150,7 @@ PAGE = """<!doctype html>
     const item = document.createElement("li");
     item.className = kind;
     if (who) item.appendChild(document.createElement("b")).textContent = who;
-    item.append(words);
+    item.appendChild(document.createElement("span")).textContent = words;
     log.append(item);
     if (atEnd || kind === "mine") log.scrollTop = log.scrollHeight;
   }

@@ -1,0 +1,299 @@
+"""What every engine has to do: one class of behaviours, seen by a peer that speaks raw frames.
+
+A behaviour is a mixin before a WebSocket class, so it is the same on every engine and in both
+roles. ``link(behaviour)`` connects a websocket with that behaviour to a :class:`Peer`.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import Queue
+from typing import Any
+from wsgiref.simple_server import make_server
+
+from test.helpers import HANDSHAKE, KEY, TIMEOUT, Recorder, echo_server, frame, read_exactly
+from ws4py.client import WebSocketBaseClient
+from ws4py.client.threadedclient import WebSocketClient
+from ws4py.handshake import accept_token
+from ws4py.manager import WebSocketManager
+from ws4py.messaging import Message
+from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
+from ws4py.server.wsgiutils import WebSocketWSGIApplication
+from ws4py.websocket import WebSocket
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+class Peer:
+    """The other end of a connection: sends and reads one frame at a time.
+
+    Args:
+        sock: A blocking socket, after the opening handshake.
+        masks: Whether it is a client.
+    """
+
+    def __init__(self, sock: socket.socket, masks: bool) -> None:
+        self.sock = sock
+        self.masks = masks
+        sock.settimeout(TIMEOUT)
+
+    def build(self, opcode: int, payload: bytes = b"", fin: int = 1) -> bytes:
+        return frame(opcode, payload, fin, KEY if self.masks else None)
+
+    def send(self, opcode: int, payload: bytes = b"", fin: int = 1) -> None:
+        self.sock.sendall(self.build(opcode, payload, fin))
+
+    def frame(self) -> tuple[int, int, bytes]:
+        """Read a frame; return its FIN bit, opcode and payload."""
+        head = read_exactly(self.sock, 2)
+        assert len(head) == 2, "the connection ended where a frame was expected"
+        assert head[0] & 0x70 == 0, "a reserved bit is set"
+        assert bool(head[1] & 0x80) is not self.masks, "only a client masks"
+        length = head[1] & 0x7F
+        if length > 125:
+            length = int.from_bytes(read_exactly(self.sock, 2 if length == 126 else 8), "big")
+        key = b"" if self.masks else read_exactly(self.sock, 4)
+        payload = read_exactly(self.sock, length)
+        assert len(payload) == length, "the connection ended within a frame"
+        if key:
+            payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+        return head[0] >> 7, head[0] & 0xF, payload
+
+    def message(self) -> tuple[int, bytes]:
+        """Read a frame that is a whole message; return its opcode and payload."""
+        fin, opcode, payload = self.frame()
+        assert fin == 1
+        return opcode, payload
+
+    def close_frame(self) -> tuple[int, str] | None:
+        """Read a Close frame; return its code and reason, None if it is empty."""
+        opcode, payload = self.message()
+        assert opcode == CLOSE, f"a frame with opcode {opcode} and not a Close: {payload[:80]!r}"
+        return (int.from_bytes(payload[:2], "big"), payload[2:].decode()) if payload else None
+
+    def send_close(self, code: int | None = 1000, reason: bytes = b"") -> None:
+        self.send(CLOSE, b"" if code is None else code.to_bytes(2, "big") + reason)
+
+    def leave(self) -> None:
+        """End the TCP connection as the peer's role has it: a client lets the server do so."""
+        if self.masks:
+            self.expect_end()
+        self.sock.close()
+
+    def expect_end(self) -> None:
+        """Fail if anything but the end of the connection comes."""
+        with suppress(ConnectionError, ssl.SSLError):
+            assert self.sock.recv(1) == b""
+
+
+@dataclass
+class Engine:
+    """A way to run a websocket.
+
+    Args:
+        start: Called with a behaviour and a TLS context or None; a context manager. A server's
+            returns its port, a client's a function that connects to a port.
+    """
+
+    name: str
+    start: Callable[..., Any]
+    is_client: bool = False
+
+
+@contextmanager
+def standalone(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
+    with echo_server(handler, ssl_context=tls, heartbeat_freq=None, **options) as server:
+        yield server.server_address[1]
+
+
+@contextmanager
+def wsgiref(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
+    application = WebSocketWSGIApplication(handler_cls=handler, **options)
+    server = make_server(
+        "127.0.0.1", 0, application, WSGIServer, handler_class=WebSocketWSGIRequestHandler
+    )
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    server.initialize_websockets_manager()
+    # The interval at which the standard library's loop looks for its end.
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join(TIMEOUT)
+        server.server_close()
+
+
+Connect = Callable[..., WebSocketBaseClient]
+
+
+@contextmanager
+def threaded(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Connect]:
+    client_class: Any = type("Client", (behaviour, WebSocketClient), {})
+    clients = []
+
+    def connect(port: int, **options: Any) -> WebSocketBaseClient:
+        client = client_class(_url(port, tls), ssl_context=tls, **options)
+        clients.append(client)
+        client.connect()
+        return client
+
+    yield connect
+    for client in clients:
+        client.terminate()
+        client.run_forever()
+
+
+@contextmanager
+def managed(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Connect]:
+    manager = WebSocketManager()
+
+    class Managed(WebSocketBaseClient):
+        def handshake_ok(self) -> None:
+            manager.add(self)
+
+    client_class: Any = type("Client", (behaviour, Managed), {})
+
+    def connect(port: int, **options: Any) -> WebSocketBaseClient:
+        client = client_class(_url(port, tls), ssl_context=tls, **options)
+        client.connect()
+        return client
+
+    manager.start()
+    yield connect
+    manager.stop()
+    manager.join(TIMEOUT)
+
+
+@contextmanager
+def run_in_a_thread(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Connect]:
+    class Silent(WebSocketBaseClient):
+        def handshake_ok(self) -> None:
+            pass
+
+    client_class: Any = type("Client", (behaviour, Silent), {})
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def connect(port: int, **options: Any) -> WebSocketBaseClient:
+        client = client_class(_url(port, tls), ssl_context=tls, **options)
+        client.connect()
+        thread = threading.Thread(target=client.run)
+        running.append((client, thread))
+        thread.start()
+        return client
+
+    yield connect
+    for client, thread in running:
+        client.terminate()
+        thread.join(TIMEOUT)
+
+
+#: Every engine; a new one is a line here.
+ENGINES = [
+    Engine("standalone", standalone),
+    Engine("wsgiref", wsgiref),
+    Engine("threaded", threaded, is_client=True),
+    Engine("managed", managed, is_client=True),
+    Engine("run", run_in_a_thread, is_client=True),
+]
+
+
+def _url(port: int, tls: ssl.SSLContext | None) -> str:
+    return f"{'ws' if tls is None else 'wss'}://localhost:{port}/"
+
+
+@dataclass
+class Link:
+    """Connects websockets that have a behaviour with peers."""
+
+    engine: Engine
+    server_tls: ssl.SSLContext | None
+    client_tls: ssl.SSLContext | None
+    _stack: ExitStack
+    _made: Queue[Any] = field(default_factory=Queue)
+    _again: Callable[..., Any] | None = None
+
+    def __call__(self, behaviour: type = Recorder, early: bytes = b"", **options: Any) -> Any:
+        """Return a websocket and its peer, which sends ``early`` right behind its handshake."""
+        start = self._clients if self.engine.is_client else self._server
+        self._again = start(behaviour, **options)
+        return self.again(early)
+
+    def again(self, early: bytes = b"") -> Any:
+        """Connect another one to the same server, or another client."""
+        assert self._again is not None
+        return self._again(early)
+
+    def _server(self, behaviour: type, **options: Any) -> Callable[[bytes], Any]:
+        made = self._made
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            websocket = handler(*args, **kwargs)
+            made.put(websocket)
+            return websocket
+
+        handler: Any = type("Handler", (behaviour, WebSocket), {})
+        port = self._stack.enter_context(self.engine.start(make, self.server_tls, **options))
+
+        def connect(early: bytes) -> Any:
+            sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
+            if self.client_tls is not None:
+                sock = self.client_tls.wrap_socket(sock, server_hostname="localhost")
+            self._stack.enter_context(sock)
+            sock.sendall(HANDSHAKE + early)
+            assert _read_head(sock).startswith(b"HTTP/1.1 101 ")
+            return made.get(timeout=TIMEOUT), Peer(sock, masks=True)
+
+        return connect
+
+    def _clients(self, behaviour: type) -> Callable[[bytes], Any]:
+        connect = self._stack.enter_context(self.engine.start(behaviour, self.client_tls))
+        listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.settimeout(TIMEOUT)
+        accepted: Queue[socket.socket] = Queue()
+
+        def accept(early: bytes) -> None:
+            sock, _ = listener.accept()
+            if self.server_tls is not None:
+                sock = self.server_tls.wrap_socket(sock, server_side=True)
+            key = _read_head(sock).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
+            answer = (
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                f"Sec-WebSocket-Accept: {accept_token(key.decode())}\r\n\r\n"
+            )
+            sock.sendall(answer.encode() + early)
+            accepted.put(sock)
+
+        def link(early: bytes) -> Any:
+            thread = threading.Thread(target=accept, args=(early,))
+            thread.start()
+            websocket = connect(listener.getsockname()[1])
+            thread.join(TIMEOUT)
+            sock = self._stack.enter_context(accepted.get_nowait())
+            return websocket, Peer(sock, masks=False)
+
+        return link
+
+
+def _read_head(sock: socket.socket) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = sock.recv(1)
+        assert byte, f"the connection ended within a head: {head!r}"
+        head += byte
+    return head
+
+
+class Echo(Recorder):
+    """Records, and answers every message with the same one."""
+
+    def received_message(self, message: Message) -> None:
+        super().received_message(message)
+        self.send(message.data, message.is_binary)  # type: ignore[attr-defined]

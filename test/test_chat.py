@@ -1,0 +1,167 @@
+"""The example chat: its server, as a program; test_browser.py looks at its page."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from test.helpers import TIMEOUT
+from test.test_cli import Client, Program
+
+
+class Chatting(Program):
+    """``example/chat.py``, once it accepts connections."""
+
+    def __init__(self, *arguments: str) -> None:
+        super().__init__("-X", "dev", "example/chat.py", *(arguments or ("--port", "0")))
+        announced = self.line()
+        if announced is None:
+            self.__exit__()
+            raise AssertionError(self.errors)
+        self.url = announced[len("Open ") :]
+
+
+class Person(Client):
+    """A tab of a browser, without the browser."""
+
+    def __init__(self, chat: Chatting, name: str | None = None, **options: Any):
+        query = "" if name is None else f"?name={quote(name)}"
+        super().__init__(chat.url.replace("http", "ws") + "ws" + query, **options)
+
+    def hear(self) -> dict[str, Any]:
+        """Return the next message of the server."""
+        kind, data = self.next_event()
+        assert kind == "text"
+        return json.loads(data)
+
+    def hears(self, **expected: Any) -> None:
+        """Read on until a message has what is expected."""
+        while True:
+            heard = self.hear()
+            if heard.items() >= expected.items():
+                return
+
+
+@pytest.fixture
+def chat() -> Iterator[Chatting]:
+    with Chatting() as chatting:
+        yield chatting
+
+
+def test_the_page_is_at_the_address_that_is_printed(chat: Chatting) -> None:
+    with urllib.request.urlopen(chat.url, timeout=TIMEOUT) as response:
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert b"<title>Chat</title>" in response.read()
+
+
+def test_the_page_takes_nothing_from_elsewhere(chat: Chatting) -> None:
+    with urllib.request.urlopen(chat.url, timeout=TIMEOUT) as response:
+        page = response.read()
+    assert b"//" not in page.replace(b"  // ", b"")
+    assert b"innerHTML" not in page
+
+
+def test_there_is_no_other_page(chat: Chatting) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{chat.url}favicon.ico", timeout=TIMEOUT)
+    refused.value.close()
+    assert refused.value.code == 404
+
+
+def test_everybody_gets_what_somebody_says(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada, Person(chat, "Grace") as grace:
+        ada.send(" <b>hello</b> ")
+        for person in (ada, grace):
+            person.hears(who="Ada", text="<b>hello</b>")
+        grace.send("hi")
+        for person in (ada, grace):
+            person.hears(who="Grace", text="hi")
+
+
+def test_joining_and_leaving_are_told_with_who_is_here(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada:
+        ada.hears(you="Ada")
+        ada.hears(note="Ada has joined", here=["Ada"])
+        with Person(chat, "Grace") as grace:
+            ada.hears(note="Grace has joined", here=["Ada", "Grace"])
+            grace.hears(here=["Ada", "Grace"])
+        ada.hears(note="Grace has left", here=["Ada"])
+
+
+def test_a_connection_that_breaks_has_left(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada, Person(chat, "Grace") as grace:
+        grace.hears(you="Grace")
+        grace.terminate()
+        ada.hears(note="Grace has left")
+
+
+def test_a_new_name_is_told(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada:
+        ada.send("/name  Grace  Hopper ")
+        ada.hears(you="Grace Hopper")
+        ada.hears(note="Ada is now Grace Hopper", here=["Grace Hopper"])
+
+
+@pytest.mark.parametrize("name", [None, "", "   "])
+def test_who_gives_no_name_is_a_guest(chat: Chatting, name: str | None) -> None:
+    with Person(chat, name) as person:
+        person.hears(you="Guest")
+
+
+def test_nobody_has_the_name_of_another(chat: Chatting) -> None:
+    with Person(chat, "Ada") as first, Person(chat, "Ada") as second, Person(chat, "Eve") as eve:
+        first.hears(you="Ada")
+        second.hears(you="Ada 2")
+        eve.send("/name Ada")
+        eve.hears(you="Ada 3")
+
+
+def test_a_name_that_is_emptied_is_not_said(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada:
+        ada.send("/name ")
+        ada.hears(note="Ada is now Guest")
+
+
+def test_a_page_of_another_site_may_not_listen(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada:
+        other = Person(chat, "Eve", headers=[("Origin", "http://evil.example")])
+        other.connect()
+        with suppress(RuntimeError):  # the server may have closed it by then
+            other.send("spam")
+        ada.send("secret")
+        ada.hears(text="secret")
+        assert [event[:2] for event in other.all_events()] == [("opened",), ("closed", 1008)]
+
+
+def test_a_message_that_is_far_too_long_is_refused(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada, Person(chat, "Eve") as eve:
+        eve.send("x" * 5000)
+        assert eve.all_events()[-1][:2] == ("closed", 1009)
+        ada.hears(note="Eve has left")
+
+
+def test_ctrl_c_says_goodbye_to_everybody(chat: Chatting) -> None:
+    with Person(chat, "Ada") as ada, Person(chat, "Grace") as grace:
+        grace.hears(you="Grace")
+        assert chat.end(signal.SIGINT) == 0
+        for person in (ada, grace):
+            assert person.all_events()[-1][:2] == ("closed", 1001)
+    assert chat.errors == ""
+
+
+def test_a_port_that_is_taken_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with Program("example/chat.py", "--host", "127.0.0.1", "--port", port) as program:
+            assert program.end() == 2
+            assert program.errors.count("\n") == 1
+            assert port in program.errors

@@ -1,0 +1,479 @@
+"""Sending: what leaves together, in which order, and who may write in between."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from test.helpers import (
+    TIMEOUT,
+    RecordingSocket,
+    RecordingWebSocket,
+    eventually,
+    frame,
+    read_exactly,
+    read_to_end,
+)
+from ws4py.limits import Limits
+from ws4py.messaging import (
+    BinaryMessage,
+    CloseControlMessage,
+    PingControlMessage,
+    TextMessage,
+)
+from ws4py.websocket import EchoWebSocket, WebSocket
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+
+class Writes(RecordingSocket):
+    """Keeps what is sent by each write."""
+
+    def __init__(self, *incoming: bytes) -> None:
+        super().__init__(*incoming)
+        self.writes: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        super().sendall(data)
+        self.writes.append(bytes(data))
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(TIMEOUT)
+        yield ours, theirs
+
+
+def run(ws: WebSocket) -> threading.Thread:
+    thread = threading.Thread(target=ws.run)
+    thread.start()
+    return thread
+
+
+def end(ws: WebSocket, thread: threading.Thread) -> None:
+    ws.terminate()
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("payload", "binary", "sent"),
+    [
+        ("hé", False, b"\x81\x03h\xc3\xa9"),
+        (b"hi", False, b"\x81\x02hi"),
+        (b"\xff", True, b"\x82\x01\xff"),
+        (bytearray(b"\xff"), True, b"\x82\x01\xff"),
+        ("", False, b"\x81\x00"),
+        (b"", True, b"\x82\x00"),
+        (TextMessage("hi"), True, b"\x81\x02hi"),
+        (BinaryMessage(b"\xff"), False, b"\x82\x01\xff"),
+        (PingControlMessage("?"), False, b"\x89\x01?"),
+        (CloseControlMessage(1001, "x"), False, b"\x88\x03\x03\xe9x"),
+        (b"x" * 126, True, b"\x82\x7e\x00\x7e" + b"x" * 126),
+        (b"x" * 65536, True, b"\x82\x7f" + b"\0\0\0\0\0\1\0\0" + b"x" * 65536),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_message_of_each_kind_is_sent(payload: Any, binary: bool, sent: bytes) -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    ws.send(payload, binary)
+    assert sock.sent == sent
+    ws.terminate()
+
+
+@pytest.mark.parametrize(
+    ("payload", "binary", "error", "text"),
+    [
+        (5, False, ValueError, "Unsupported type '<class 'int'>' passed to send()"),
+        (None, False, ValueError, "Unsupported type"),
+        ([b"x"], True, ValueError, "Unsupported type"),
+        (memoryview(b"x"), True, ValueError, "Unsupported type"),
+        (iter([b"x"]), True, ValueError, "Unsupported type"),
+        ("x", True, TypeError, "binary"),
+    ],
+)
+def test_what_cannot_be_sent_is_an_error(
+    payload: Any, binary: bool, error: type[Exception], text: str
+) -> None:
+    sock = RecordingSocket()
+    with pytest.raises(error) as caught:
+        WebSocket(sock).send(payload, binary)
+    assert text in str(caught.value)
+    assert sock.sent == b""
+
+
+def test_an_empty_generator_is_an_empty_message() -> None:
+    sock = RecordingSocket()
+    WebSocket(sock).send(chunk for chunk in ())
+    assert sock.sent == b"\x81\x00"
+
+
+def test_a_generator_of_one_chunk_is_one_frame() -> None:
+    sock = RecordingSocket()
+    WebSocket(sock).send((chunk for chunk in (b"x",)), binary=True)
+    assert sock.sent == b"\x82\x01x"
+
+
+def test_a_generator_that_fails_before_its_first_fragment_sends_nothing() -> None:
+    def fails() -> Iterator[str]:
+        raise LookupError("a fault of the application")
+        yield "never"
+
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    with pytest.raises(LookupError):
+        ws.send(fails())
+    ws.send("still here")
+    assert sock.sent == b"\x81\x0astill here"
+
+
+def test_a_generator_that_fails_later_closes_with_1011_and_raises() -> None:
+    def fails() -> Iterator[str]:
+        yield "one"
+        yield "two"
+        raise LookupError("a fault of the application")
+
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    with pytest.raises(LookupError):
+        ws.send(fails())
+    assert sock.sent[:5] == b"\x01\x03one"
+    assert sock.sent[5:9:2] + sock.sent[8:9] == b"\x88\x03\xf3"
+    ws.terminate()
+
+
+@pytest.mark.parametrize("chunk", [5, None, memoryview(b"x")])
+def test_a_chunk_that_cannot_be_sent_closes_with_1011_once_the_message_has_begun(
+    chunk: Any,
+) -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    with pytest.raises(ValueError, match="Unsupported type"):
+        ws.send(each for each in ("one", "two", chunk))
+    assert bytes(sock.sent[5:9]).startswith(b"\x88")
+    ws.terminate()
+
+
+def test_a_generator_cannot_send_on_its_own_websocket() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    errors: list[str] = []
+
+    def sends() -> Iterator[str]:
+        yield "one"
+        yield "two"
+        try:
+            ws.send("three")
+        except RuntimeError as error:
+            errors.append(str(error))
+        ws.ping("four")
+        yield "five"
+
+    ws.send(sends())
+    assert "cannot send on the same websocket" in errors[0]
+    assert sock.sent == b"\x01\x03one\x89\x04four\x00\x03two\x80\x04five"
+
+
+def test_control_frames_of_others_go_between_fragments_and_data_frames_after() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    other = threading.Thread(target=ws.send, args=("other",))
+
+    def chunks() -> Iterator[str]:
+        yield "a"
+        yield "b"
+        other.start()
+        ping = threading.Thread(target=ws.ping, args=("!",))
+        ping.start()
+        ping.join(TIMEOUT)
+        assert not ping.is_alive()
+        yield "c"
+
+    ws.send(chunks())
+    other.join(TIMEOUT)
+    assert sock.sent == b"\x01\x01a\x89\x01!\x00\x01b\x80\x01c\x81\x05other"
+
+
+def test_generators_of_many_threads_are_sent_one_after_the_other(pair: Any) -> None:
+    ours, theirs = pair
+    ws = WebSocket(ours)
+    threads = [
+        threading.Thread(target=ws.send, args=((str(name) for _ in range(50)),))
+        for name in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    data = read_exactly(theirs, 4 * 50 * 3)
+    for thread in threads:
+        thread.join(TIMEOUT)
+    for begin in range(0, 600, 150):
+        message = data[begin : begin + 150]
+        name = message[2:3]
+        assert message == b"\x01\x01" + name + (b"\x00\x01" + name) * 48 + b"\x80\x01" + name
+    ws.terminate()
+
+
+def test_close_in_a_generator_ends_the_message(pair: Any) -> None:
+    ours, theirs = pair
+    ws = WebSocket(ours)
+
+    def closes() -> Iterator[str]:
+        yield "a"
+        yield "b"
+        ws.close(4000)
+        yield "c"
+        yield "d"
+
+    ws.send(closes())
+    ws.terminate()
+    data = read_to_end(theirs)
+    assert data.startswith(b"\x01\x01a")
+    assert data.count(b"\x88\x02\x0f\xa0") == 1
+
+
+def test_answers_to_messages_that_came_together_leave_together() -> None:
+    sock = Writes(frame(1, b"x") * 100)
+    EchoWebSocket(sock).run()
+    assert sock.writes == [b"\x81\x01x" * 100]
+
+
+def test_without_gathering_each_answer_leaves_alone() -> None:
+    class Alone(EchoWebSocket):
+        gather = False
+
+    sock = Writes(frame(1, b"x") * 100)
+    Alone(sock).run()
+    assert sock.writes == [b"\x81\x01x"] * 100
+
+
+def test_the_answer_to_the_last_message_leaves_at_once() -> None:
+    class Looks(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data)
+            seen.append(len(sock.writes))
+
+    seen: list[int] = []
+    sock = Writes(frame(1, b"1") + frame(1, b"2"), frame(1, b"3"))
+    Looks(sock).run()
+    assert seen == [0, 1, 2]
+
+
+def test_answers_leave_when_the_chunk_ends_within_a_frame() -> None:
+    sock = Writes(frame(1, b"1") + frame(1, b"2")[:3])
+    EchoWebSocket(sock).run()
+    assert sock.writes == [b"\x81\x011"]
+
+
+def test_flush_sends_what_has_gathered() -> None:
+    class Flushes(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data)
+            self.flush()
+            seen.append(bytes(sock.sent))
+
+    seen: list[bytes] = []
+    sock = Writes(frame(1, b"1") + frame(1, b"2"))
+    Flushes(sock).run()
+    assert seen == [b"\x81\x011", b"\x81\x011\x81\x012"]
+
+
+def test_what_gathers_is_written_at_64_kib() -> None:
+    class Answers(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(b"x" * 1020, binary=True)
+
+    sock = Writes(frame(1, b"") * 200)
+    Answers(sock).run()
+    assert [len(write) for write in sock.writes] == [65536, 65536, 65536, 8 * 1024]
+
+
+def test_what_gathers_is_written_when_it_is_old() -> None:
+    class Slow(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data)
+            threading.Event().wait(0.01)
+
+    sock = Writes(frame(1, b"1") + frame(1, b"2") + frame(1, b"3"))
+    Slow(sock).run()
+    assert sock.writes == [b"\x81\x011", b"\x81\x012", b"\x81\x013"]
+
+
+@pytest.mark.parametrize("how", ["close", "ping", "large", "generator"])
+def test_what_gathered_goes_before_anything_else(how: str) -> None:
+    class Answers(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data)
+            if message.data == b"2":
+                {
+                    "close": lambda: self.close(4000),
+                    "ping": lambda: self.ping("!"),
+                    "large": lambda: self.send(b"x" * 20_000, binary=True),
+                    "generator": lambda: self.send(c for c in "ab"),
+                }[how]()
+
+    sock = Writes(frame(1, b"1") + frame(1, b"2") + frame(1, b"3"))
+    Answers(sock).run()
+    sent = bytes(sock.sent)
+    assert sent.startswith(b"\x81\x011\x81\x012")
+    assert sent.endswith(b"\x81\x013") or how == "close"
+
+
+def test_a_send_of_another_thread_goes_behind_what_gathered() -> None:
+    class Answers(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data)
+            if message.data == b"1":
+                other = threading.Thread(target=self.send, args=("other",))
+                other.start()
+                other.join(TIMEOUT)
+
+    sock = Writes(frame(1, b"1") + frame(1, b"2"))
+    Answers(sock).run()
+    assert sock.sent.startswith(b"\x81\x011\x81\x05other")
+    assert sock.sent.count(b"\x81\x012") == 1
+
+
+def test_every_sender_keeps_its_order_while_answers_gather(pair: Any) -> None:
+    ours, theirs = pair
+    ws = EchoWebSocket(ours)
+    thread = run(ws)
+
+    def send(name: str) -> None:
+        for number in range(300):
+            ws.send(f"{name}{number:03d}")
+
+    def ask() -> None:
+        for begin in range(0, 300, 50):
+            theirs.sendall(b"".join(frame(1, b"e%03d" % n) for n in range(begin, begin + 50)))
+
+    threads = [threading.Thread(target=send, args=(name,)) for name in "ab"]
+    threads.append(threading.Thread(target=ask))
+    for each in threads:
+        each.start()
+    heard: dict[str, list[int]] = {}
+    for _ in range(900):
+        text = read_exactly(theirs, 6)[2:].decode()
+        heard.setdefault(text[0], []).append(int(text[1:]))
+    for each in threads:
+        each.join(TIMEOUT)
+    assert heard == {name: list(range(300)) for name in "abe"}
+    end(ws, thread)
+
+
+def test_an_exception_loses_no_answer_before_it() -> None:
+    class Fails(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data)
+            if message.data == b"2":
+                raise LookupError("a fault of the application")
+
+    sock = Writes(frame(1, b"1") + frame(1, b"2") + frame(1, b"3"))
+    Fails(sock).run()
+    assert sock.sent.startswith(b"\x81\x011\x81\x012\x88")
+
+
+def test_a_thread_waits_until_the_peer_reads(pair: Any) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    done = threading.Event()
+
+    def send() -> None:
+        ws.send(b"x" * 5_000_000, binary=True)
+        done.set()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert not done.wait(0.1)
+    assert len(read_exactly(theirs, 5_000_010)) == 5_000_010
+    assert done.wait(TIMEOUT)
+    sender.join(TIMEOUT)
+    ws.terminate()
+
+
+def test_a_thread_that_waits_for_a_dead_peer_gives_up_after_the_write_timeout(pair: Any) -> None:
+    class Hasty(RecordingWebSocket):
+        limits = Limits(write_timeout=0.1)
+
+    ws = Hasty(pair[0])
+    with pytest.raises(RuntimeError, match="Cannot send on a terminated websocket"):
+        while True:
+            ws.send(b"x" * 1_000_000, binary=True)
+    assert ws.all_events() == [("closed", 1006, "the peer took nothing in 0.1 s")]
+
+
+@pytest.mark.parametrize("who", ["terminate", "peer", "close_connection"])
+def test_a_thread_that_waits_learns_of_the_end(pair: Any, who: str) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    thread = run(ws)
+    errors: list[str] = []
+
+    def send() -> None:
+        try:
+            while True:
+                ws.send(b"x" * 1_000_000, binary=True)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    senders = [threading.Thread(target=send) for _ in range(3)]
+    for sender in senders:
+        sender.start()
+    eventually(lambda: bool(ws._outgoing))
+    {"terminate": ws.terminate, "peer": theirs.close, "close_connection": ws.close_connection}[
+        who
+    ]()
+    for sender in senders:
+        sender.join(TIMEOUT)
+        assert not sender.is_alive()
+    assert errors == ["Cannot send on a terminated websocket"] * 3
+    thread.join(TIMEOUT)
+    assert ws.all_events()[-1][:2] == ("closed", 1006)
+
+
+def test_what_is_sent_after_close_is_dropped(pair: Any) -> None:
+    ours, theirs = pair
+    ws = WebSocket(ours)
+    ws.close(4000)
+    ws.send("too late")
+    ws.ping("too late")
+    ws.send(chunk for chunk in "too late")
+    ws.terminate()
+    assert read_to_end(theirs) == b"\x88\x02\x0f\xa0"
+
+
+def test_a_send_on_a_connection_that_the_peer_has_reset_is_an_error(pair: Any) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    theirs.close()
+    with pytest.raises(RuntimeError, match="Cannot send on a terminated websocket"):
+        ws.send("nobody hears")
+    assert ws.all_events() == [("closed", 1006, "the connection broke")]
+
+
+def test_close_on_a_connection_that_the_peer_has_reset_is_silent(pair: Any) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    theirs.close()
+    ws.close()
+    ws.close()
+    assert ws.all_events()[-1][:2] == ("closed", 1006)
+
+
+def test_a_client_masks_each_frame_with_another_key() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    ws.stream.always_mask = True
+    for _ in range(20):
+        ws.send("hi")
+    frames = [bytes(sock.sent[i : i + 8]) for i in range(0, 160, 8)]
+    assert all(each[:2] == b"\x81\x82" for each in frames)
+    assert len({each[2:6] for each in frames}) == 20
+    for each in frames:
+        assert bytes(a ^ b for a, b in zip(each[6:], each[2:4])) == b"hi"
