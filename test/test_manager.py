@@ -48,24 +48,6 @@ class Foreign:
         self.inner.release()
 
 
-@pytest.fixture(params=[None, SelectPoller, Foreign], ids=["best", "select", "foreign"])
-def idle(request: pytest.FixtureRequest) -> Iterator[WebSocketManager]:
-    """A manager that has not been started."""
-    manager = WebSocketManager(request.param and request.param())
-    yield manager
-    manager.stop()
-    if manager.ident is not None:
-        manager.join(TIMEOUT)
-        assert not manager.is_alive()
-
-
-@pytest.fixture
-def manager(idle: WebSocketManager) -> WebSocketManager:
-    """A manager that runs."""
-    idle.start()
-    return idle
-
-
 @pytest.fixture
 def pairs() -> Iterator[Any]:
     """Makes connected sockets; ours first."""
@@ -81,6 +63,24 @@ def pairs() -> Iterator[Any]:
     yield make
     for sock in made:
         sock.close()
+
+
+@pytest.fixture(params=[None, SelectPoller, Foreign], ids=["best", "select", "foreign"])
+def idle(request: pytest.FixtureRequest, pairs: Any) -> Iterator[WebSocketManager]:
+    """A manager that has not been started."""
+    manager = WebSocketManager(request.param and request.param())
+    yield manager
+    manager.stop()
+    if manager.ident is not None:
+        manager.join(TIMEOUT)
+        assert not manager.is_alive()
+
+
+@pytest.fixture
+def manager(idle: WebSocketManager) -> WebSocketManager:
+    """A manager that runs."""
+    idle.start()
+    return idle
 
 
 def test_a_manager_counts_iterates_and_contains(manager: WebSocketManager, pairs: Any) -> None:
@@ -130,9 +130,7 @@ def test_callbacks_after_opened_run_in_the_managers_thread(
     assert events[1:3] == [manager, manager]
 
 
-def test_what_is_added_before_start_is_served_after_it(
-    idle: WebSocketManager, pairs: Any
-) -> None:
+def test_what_is_added_before_start_is_served_after_it(idle: WebSocketManager, pairs: Any) -> None:
     ours, theirs = pairs()
     ws = EchoWebSocket(ours)
     idle.add(ws)
@@ -400,9 +398,7 @@ def test_a_descriptor_number_that_is_used_again_is_the_new_websockets(
     assert [event[0] for event in first.all_events()] == ["opened", "closed"]
 
 
-def test_an_exception_in_opened_does_not_leave_add(
-    manager: WebSocketManager, pairs: Any
-) -> None:
+def test_an_exception_in_opened_does_not_leave_add(manager: WebSocketManager, pairs: Any) -> None:
     class Fails(RecordingWebSocket):
         def opened(self) -> None:
             raise LookupError("a fault of the application")

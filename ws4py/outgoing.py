@@ -183,6 +183,7 @@ class Outgoing(Endpoint):
             while self._queued > size and not self._advance():
                 self._wait_to_write()
             return
+        self._settle()
         with self._lock:
             while self._queued > size and not self._broken and not self._over:
                 self._wait()

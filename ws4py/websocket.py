@@ -196,6 +196,8 @@ class WebSocket(Sender):
         seconds = self.limits.close_timeout
         if seconds is not None:
             self._deadline = self._driver.call_later(seconds, self._expire)
+            if self._over:  # The peer was faster.
+                self._deadline.cancel()
         self._settle()
 
     def _expire(self) -> None:

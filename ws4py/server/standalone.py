@@ -140,8 +140,15 @@ class WebSocketServer:
 
         Waits until it has, unless this is called in the thread that serves.
         """
-        self._stop()
-        if self._owns_manager and self.manager.loop.running and not self.manager.loop.is_current:
+        loop = self.manager.loop
+        if not loop.running or loop.is_current:
+            self._stop()
+            return
+        # Not in the middle of a handshake: its websocket would be closed without a Close.
+        loop.call_soon(self._stop)
+        if self._owns_manager and self.manager.is_alive():
+            self.manager.join()
+        else:
             self._ended.wait()
 
     def server_close(self) -> None:

@@ -1,0 +1,184 @@
+"""The server of the standard library: plain requests beside websockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import Any
+from wsgiref import util
+from wsgiref.simple_server import make_server
+
+import pytest
+
+from test.helpers import (
+    HANDSHAKE,
+    TIMEOUT,
+    RecordingWebSocket,
+    descriptors,
+    eventually,
+    frame,
+    raw_connection,
+    read_exactly,
+    read_to_end,
+)
+from ws4py.server.wsgirefserver import (
+    WebSocketWSGIHandler,
+    WebSocketWSGIRequestHandler,
+    WSGIServer,
+)
+from ws4py.server.wsgiutils import WebSocketWSGIApplication
+from ws4py.websocket import EchoWebSocket
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+
+def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Serve websockets at /ws, and something plain elsewhere."""
+    if environ["PATH_INFO"] == "/ws":
+        return WebSocketWSGIApplication(handler_cls=EchoWebSocket)(environ, start_response)
+    if environ["PATH_INFO"] == "/fail":
+        raise LookupError("a fault of the application")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) or b"plain"]
+
+
+@contextmanager
+def serving(app: Any = application, **attributes: Any) -> Iterator[WSGIServer]:
+    handler = type("Handler", (WebSocketWSGIRequestHandler,), attributes)
+    server = make_server("127.0.0.1", 0, app, WSGIServer, handler_class=handler)
+    server.initialize_websockets_manager()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join(TIMEOUT)
+        server.server_close()
+
+
+def get(server: WSGIServer, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", server.server_port, timeout=TIMEOUT)
+    try:
+        connection.request("GET" if body is None else "POST", path, body)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_plain_requests_and_websockets_are_served_side_by_side() -> None:
+    asked = HANDSHAKE.replace(b"/ ", b"/ws ", 1)
+    with serving() as server:
+        sock, head = raw_connection(server.server_port, asked + frame(1, b"hello"))
+        with sock:
+            assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+            assert b"Content-Length" not in head
+            assert get(server, "/") == (200, b"plain")
+            assert get(server, "/", b"posted") == (200, b"posted")
+            assert read_exactly(sock, 7) == b"\x81\x05hello"
+
+
+def test_a_bad_handshake_is_answered() -> None:
+    with serving() as server:
+        assert get(server, "/ws")[0] == 426
+        sock, head = raw_connection(
+            server.server_port, HANDSHAKE.replace(b"/ ", b"/ws ", 1).replace(b": 13", b": 8")
+        )
+        with sock:
+            assert head.startswith(b"HTTP/1.1 426 ")
+            assert b"\r\nSec-WebSocket-Version: 13\r\n" in head
+            read_to_end(sock)
+
+
+def test_an_exception_in_the_application_is_500_and_the_server_goes_on() -> None:
+    with serving() as server:
+        assert get(server, "/fail")[0] == 500
+        assert get(server, "/") == (200, b"plain")
+
+
+def test_plain_requests_leave_no_descriptor_open() -> None:
+    with serving() as server:
+        get(server, "/")
+        before = descriptors()
+        for _ in range(20):
+            get(server, "/")
+            get(server, "/ws")
+        eventually(lambda: descriptors() <= before, "descriptors were left open")
+
+
+def test_websockets_leave_no_descriptor_open() -> None:
+    with serving() as server:
+        before = descriptors()
+        for _ in range(10):
+            sock, _ = raw_connection(server.server_port, HANDSHAKE.replace(b"/ ", b"/ws ", 1))
+            sock.close()
+        eventually(lambda: descriptors() <= before, "descriptors were left open")
+        assert len(server.manager) == 0
+
+
+def test_a_silent_client_is_dropped_in_time() -> None:
+    with serving(timeout=0.1) as server:
+        with socket.create_connection(("127.0.0.1", server.server_port), TIMEOUT) as sock:
+            assert read_to_end(sock) == b""
+        assert get(server, "/") == (200, b"plain")
+
+
+def test_a_client_that_vanishes_does_not_end_the_server() -> None:
+    with serving() as server:
+        for begun in (b"", b"GET /", HANDSHAKE[:50], HANDSHAKE.replace(b"/ ", b"/ws ", 1)):
+            sock = socket.create_connection(("127.0.0.1", server.server_port), TIMEOUT)
+            sock.sendall(begun)
+            sock.close()
+        assert get(server, "/") == (200, b"plain")
+
+
+def test_a_line_that_is_too_long_is_answered() -> None:
+    with serving() as server:
+        sock, head = raw_connection(server.server_port, b"GET /" + b"x" * 70_000)
+        sock.close()
+        assert head.split(b" ")[1] == b"414"
+
+
+def test_server_close_says_1001() -> None:
+    made: list[RecordingWebSocket] = []
+
+    def make(*args: Any, **kwargs: Any) -> RecordingWebSocket:
+        made.append(RecordingWebSocket(*args, **kwargs))
+        return made[0]
+
+    with serving(WebSocketWSGIApplication(handler_cls=make)) as server:
+        sock, _ = raw_connection(server.server_port)
+        eventually(lambda: len(server.manager) == 1)
+        closing = threading.Thread(target=server.server_close)
+        closing.start()
+        with sock:
+            assert read_exactly(sock, 4) == b"\x88\x19\x03\xe9"
+            sock.sendall(frame(8, b"\x03\xe9"))
+            closing.join(TIMEOUT)
+        assert not closing.is_alive()
+    assert made[0].all_events()[-1] == ("closed", 1001, "")
+
+
+def test_the_websocket_is_in_environ_only_while_the_application_runs() -> None:
+    class Notes(WebSocketWSGIHandler):
+        def finish_response(self) -> None:
+            environ = self.environ
+            seen.append({"ws4py.socket", "ws4py.websocket"} & set(environ))
+            super().finish_response()
+            seen.append({"ws4py.socket", "ws4py.websocket"} & set(environ))
+
+    seen: list[set[str]] = []
+    with serving(WebSocketWSGIHandler=Notes) as server:
+        sock, _ = raw_connection(server.server_port, HANDSHAKE.replace(b"/ ", b"/ws ", 1))
+        eventually(lambda: len(seen) == 2)
+        sock.close()
+    assert seen == [{"ws4py.socket", "ws4py.websocket"}, set()]
+
+
+def test_the_standard_library_is_left_as_it_is() -> None:
+    assert util.is_hop_by_hop("Connection")
+    assert util.is_hop_by_hop("Upgrade")
