@@ -87,7 +87,7 @@ def test_a_close_that_the_server_starts_calls_closed_and_frees_the_socket() -> N
             assert read_to_end(sock) == b""
             websocket = made.get(timeout=TIMEOUT)
             assert websocket.all_events()[-1] == ("closed", 1001, "")
-            assert websocket.sock is None
+            eventually(lambda: websocket.sock is None)
         eventually(lambda: descriptors() == before, "the socket was not closed")
         assert len(server.manager) == 0
 

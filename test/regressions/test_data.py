@@ -213,6 +213,7 @@ class Crowd:
     def send_fragments(self) -> None:
         def chunks() -> Any:
             yield b"chunk"
+            yield b"chunk"
             while not self.pinged.wait(0.001):
                 yield b"chunk"
 

@@ -46,15 +46,27 @@ class WebSocketWSGIApplication:
         self.protocols = protocols
         self.extensions = extensions
         self.handler_cls = handler_cls
-        self._acceptor = Acceptor(
-            handler_cls, protocols, extensions, origins, limits, heartbeat_freq
+        self.origins = origins
+        self.limits = limits
+        self.heartbeat_freq = heartbeat_freq
+        self._make_acceptor()  # An argument that cannot be one is refused here.
+
+    def _make_acceptor(self) -> Acceptor:
+        """Return what judges a request by the attributes as they are now."""
+        return Acceptor(
+            self.handler_cls,
+            self.protocols,
+            self.extensions,
+            self.origins,
+            self.limits,
+            self.heartbeat_freq,
         )
 
     def make_websocket(
         self, sock: Any, protocols: list[str], extensions: list[str], environ: dict[str, Any]
     ) -> WebSocket:
         """Make the websocket, with a copy of ``environ``, and put it into ``environ``."""
-        websocket = self._acceptor.make(sock, protocols, extensions, environ.copy())
+        websocket = self._make_acceptor().make(sock, protocols, extensions, environ.copy())
         environ["ws4py.websocket"] = websocket
         return websocket
 
@@ -64,7 +76,7 @@ class WebSocketWSGIApplication:
         """Answer a request (PEP 3333)."""
         knows_us = "ws4py.socket" in environ
         try:
-            accepted = self._acceptor.accept(environ)
+            accepted = self._make_acceptor().accept(environ)
             if not knows_us:
                 raise HandshakeError("this server gives no access to its sockets", 501)
         except HandshakeError as error:
