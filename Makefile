@@ -2,6 +2,8 @@
 #   make unit PYTHON=python3.9 VENV=.venv-3.9
 PYTHON ?= python3
 VENV ?= .venv
+# Extras to install besides those for development: make unit EXTRAS=,wsaccel VENV=.venv-wsaccel
+EXTRAS ?=
 
 # More arguments for every pytest started here: make unit PYTEST_ARGS='-x -k close'
 PYTEST_ARGS ?=
@@ -30,7 +32,7 @@ venv: $(VENV)/.installed  ## create the environment, again when pyproject.toml c
 
 $(VENV)/.installed: pyproject.toml setup.py
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev$(EXTRAS)]'
 	@touch $@
 
 check: venv  ## lint, format, types and layers
