@@ -16,7 +16,16 @@ from queue import Queue
 from typing import Any
 from wsgiref.simple_server import make_server
 
-from test.helpers import HANDSHAKE, KEY, TIMEOUT, Recorder, echo_server, frame, read_exactly
+from test.helpers import (
+    HANDSHAKE,
+    KEY,
+    TIMEOUT,
+    Recorder,
+    echo_server,
+    eventually,
+    frame,
+    read_exactly,
+)
 from ws4py.client import WebSocketBaseClient
 from ws4py.client.threadedclient import WebSocketClient
 from ws4py.handshake import accept_token
@@ -221,10 +230,17 @@ class Link:
     _again: Callable[..., Any] | None = None
 
     def __call__(self, behaviour: type = Recorder, early: bytes = b"", **options: Any) -> Any:
-        """Return a websocket and its peer, which sends ``early`` right behind its handshake."""
+        """Return a websocket that has been opened, and its peer.
+
+        The peer sends ``early`` right behind its part of the handshake.
+        """
         start = self._clients if self.engine.is_client else self._server
         self._again = start(behaviour, **options)
         return self.again(early)
+
+    def build(self, opcode: int, payload: bytes = b"") -> bytes:
+        """Return a frame as the peer builds it."""
+        return frame(opcode, payload, key=None if self.engine.is_client else KEY)
 
     def again(self, early: bytes = b"") -> Any:
         """Connect another one to the same server, or another client."""
@@ -248,8 +264,10 @@ class Link:
                 sock = self.client_tls.wrap_socket(sock, server_hostname="localhost")
             self._stack.enter_context(sock)
             sock.sendall(HANDSHAKE + early)
-            assert _read_head(sock).startswith(b"HTTP/1.1 101 ")
-            return made.get(timeout=TIMEOUT), Peer(sock, masks=True)
+            assert read_head(sock).startswith(b"HTTP/1.1 101 ")
+            websocket = made.get(timeout=TIMEOUT)
+            eventually(lambda: not websocket.events.empty(), "opened() was not called")
+            return websocket, Peer(sock, masks=True)
 
         return connect
 
@@ -263,7 +281,7 @@ class Link:
             sock, _ = listener.accept()
             if self.server_tls is not None:
                 sock = self.server_tls.wrap_socket(sock, server_side=True)
-            key = _read_head(sock).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
+            key = read_head(sock).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
             answer = (
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 f"Sec-WebSocket-Accept: {accept_token(key.decode())}\r\n\r\n"
@@ -282,7 +300,7 @@ class Link:
         return link
 
 
-def _read_head(sock: socket.socket) -> bytes:
+def read_head(sock: socket.socket) -> bytes:
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)

@@ -109,9 +109,7 @@ class TestConformance:
         assert (ws.next_event(), ws.next_event()) == (("opened",), ("text", b"ab"))
 
     def test_bytes_that_came_with_the_handshake_are_not_lost(self, link: Link) -> None:
-        peer = Peer.__new__(Peer)
-        peer.masks = not link.engine.is_client
-        early = peer.build(TEXT, b"one") + peer.build(BINARY, b"two") + peer.build(PING, b"three")
+        early = link.build(TEXT, b"one") + link.build(BINARY, b"two") + link.build(PING, b"three")
         ws, peer = link(Echo, early)
         assert peer.message() == (TEXT, b"one")
         assert peer.message() == (BINARY, b"two")
@@ -119,15 +117,11 @@ class TestConformance:
         assert [ws.next_event()[0] for _ in range(3)] == ["opened", "text", "binary"]
 
     def test_many_bytes_that_came_with_the_handshake_are_not_lost(self, link: Link) -> None:
-        peer = Peer.__new__(Peer)
-        peer.masks = not link.engine.is_client
-        _, peer = link(Echo, b"".join(peer.build(TEXT, b"%04d" % i * 4) for i in range(1000)))
+        _, peer = link(Echo, b"".join(link.build(TEXT, b"%04d" % i * 4) for i in range(1000)))
         assert [peer.message()[1] for _ in range(1000)] == [b"%04d" % i * 4 for i in range(1000)]
 
     def test_half_a_frame_that_came_with_the_handshake_is_completed(self, link: Link) -> None:
-        peer = Peer.__new__(Peer)
-        peer.masks = not link.engine.is_client
-        whole = peer.build(TEXT, b"halves")
+        whole = link.build(TEXT, b"halves")
         _, peer = link(Echo, whole[:3])
         peer.sock.sendall(whole[3:])
         assert peer.message() == (TEXT, b"halves")
@@ -400,7 +394,7 @@ class TestConformance:
         ws, peer = link()
         end(peer)
         ws.all_events()
-        with pytest.raises(RuntimeError, match="^Cannot send on a terminated websocket$"):
+        with pytest.raises(RuntimeError, match=r"^Cannot send on a terminated websocket$"):
             getattr(ws, method)("too late")
 
     def test_nothing_can_be_sent_or_closed_within_closed(self, link: Link) -> None:
@@ -467,7 +461,7 @@ class TestConformance:
         assert list(heard.values()) == [list(range(50))] * 4
 
     def test_many_threads_that_close_and_terminate_end_it_once(self, link: Link) -> None:
-        ws, peer = link()
+        ws, _ = link()
         together = threading.Barrier(6)
 
         def finish(act: Any) -> None:

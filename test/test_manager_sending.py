@@ -400,10 +400,9 @@ def test_an_exception_of_a_generator_closes_with_1011(
         def received_message(self, message: Any) -> None:
             self.send(fails())
 
-    ws, peer = connect(Streams)
+    _, peer = connect(Streams)
     peer.sendall(frame(1, b"go"))
-    data = read_exactly(peer, 5)
-    assert data == b"\x01\x03one"
+    assert read_exactly(peer, 5) == b"\x01\x03one"
     assert read_exactly(peer, 4)[2:] == (1011).to_bytes(2, "big")
 
 
