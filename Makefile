@@ -51,9 +51,10 @@ test: venv wstest  ## run the whole test suite
 unit: venv  ## run the tests that need nothing but Python
 	$(PYTEST) -ra -m '$(UNIT)' $(PYTEST_ARGS)
 
-autobahn: venv  ## run the Autobahn suite on our server and client (CASE=6.4.3, SET=full)
+autobahn: venv  ## run the Autobahn suite on every engine (CASE=6.4.3, SET=full)
 	sh test/autobahn/setup.sh .wstest
 	$(AUTOBAHN) --server standalone
+	$(AUTOBAHN) --server wsgiref
 	$(AUTOBAHN) --client threaded
 
 # The Autobahn suite runs on CPython 2.7 only, so it has an environment of its own. Status 3 means

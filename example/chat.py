@@ -70,7 +70,8 @@ def main():
     parser = argparse.ArgumentParser(description="A chat on ws4py")
     parser.add_argument("--host", default="localhost", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", default=9000, type=int)
-    host, port = vars(parser.parse_args()).values()
+    options = parser.parse_args()
+    host, port = options.host, options.port
     try:
         server = WebSocketServer((host, port), {"/ws": Chat}, http=site)
     except (OSError, OverflowError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ import pytest
 import trustme
 
 from test.helpers import TIMEOUT
+
+
+# A shell that starts the tests in the background has them ignore SIGINT, and so would the programs
+# that they start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

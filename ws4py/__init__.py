@@ -17,12 +17,14 @@ __all__ = ["WS_KEY", "WS_VERSION", "configure_logger", "format_addresses"]
 def configure_logger(
     stdout: bool = True, filepath: str | None = None, level: int = logging.INFO
 ) -> logging.Logger:
-    """Let the logger ``ws4py`` write, and return it. A second call replaces the first one's ways.
+    """Add handlers to the logger ``ws4py``, and return it.
+
+    A second call replaces the handlers of the first one.
 
     Args:
         stdout: Whether it writes to the standard output.
         filepath: A file that it writes to, of 10 MiB at most, with three older ones kept.
-        level: What it lets pass.
+        level: The lowest level that is logged.
     """
     logger = logging.getLogger("ws4py")
     logger.setLevel(level)

@@ -23,6 +23,9 @@ from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import WebSocket
 
+#: A server, and what makes its ``serve_forever`` end.
+Engine = tuple[Any, Callable[[], object]]
+
 
 class UsageError(Exception):
     """What was asked for cannot be done; the text says why, in one line."""
@@ -33,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = make_parser().parse_args(argv)
         status: int = arguments.command(arguments)
-    except (UsageError, FileNotFoundError, ValueError, TypeError) as error:
+    except UsageError as error:
         print(f"ws4py: {error}", file=sys.stderr)
         return 2
     return status
@@ -61,7 +64,7 @@ def make_parser() -> Parser:
     add("--path", help="the only path that is served (default: every path)")
     add("--certfile", help="a certificate, with those that it needs behind it: serves wss")
     add("--keyfile", help="its key, if that is not in the same file")
-    add("--max-message-size", type=_natural, metavar="BYTES", default=Limits.max_message_size)
+    add("--max-message-size", type=_natural, metavar="BYTES", help="instead of the class's")
     add("--origin", action="append", metavar="URL", help="an Origin that is allowed; repeatable")
     add("--heartbeat", type=_seconds, metavar="SECONDS", help="between two Pings; 0 for none")
     connecting = commands.add_parser("connect", help="send lines, print messages")
@@ -114,16 +117,26 @@ def load(name: str) -> Any:
 def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     handler = load(arguments.handler)
-    context = None
-    if arguments.certfile:
-        context = _tls.server_context(arguments.certfile, arguments.keyfile)
-    elif arguments.keyfile:
-        raise UsageError("--keyfile needs --certfile")
     try:
-        ENGINES[arguments.engine](arguments, handler, context)
+        context = None
+        if arguments.certfile:
+            context = _tls.server_context(arguments.certfile, arguments.keyfile)
+        elif arguments.keyfile:
+            raise UsageError("--keyfile needs --certfile")
+    except (FileNotFoundError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    try:
+        server, stop = ENGINES[arguments.engine](arguments, handler, context)
     except OSError as error:
         address = f"{arguments.host}:{arguments.port}"
         raise UsageError(f"cannot listen on {address}: {error.strerror or error}") from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop())
+    with server:
+        announce(arguments, server.server_address)
+        server.serve_forever()
     return 0
 
 
@@ -135,19 +148,14 @@ def announce(arguments: argparse.Namespace, address: Any) -> None:
     print(f"Serving {arguments.handler} on {scheme}://{host}:{address[1]}{path}", flush=True)
 
 
-def on_signals(callback: Callable[[], object]) -> None:
-    """Call ``callback`` on SIGINT and SIGTERM."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: callback())
-
-
 def limits_of(arguments: argparse.Namespace, handler: type[WebSocket]) -> Limits:
     """Return the limits of ``handler``, but for those that the arguments set."""
-    return replace(handler.limits, max_message_size=arguments.max_message_size)
+    size = arguments.max_message_size
+    return handler.limits if size is None else replace(handler.limits, max_message_size=size)
 
 
-def serve_standalone(arguments: argparse.Namespace, handler: Any, context: Any) -> None:
-    """Serve with ws4py's own server."""
+def make_standalone(arguments: argparse.Namespace, handler: Any, context: Any) -> Engine:
+    """Return ws4py's own server, and what stops it."""
     server = WebSocketServer(
         (arguments.host, arguments.port),
         {arguments.path: handler} if arguments.path else handler,
@@ -162,14 +170,11 @@ def serve_standalone(arguments: argparse.Namespace, handler: Any, context: Any) 
         loop.call_soon(server.shutdown)
         loop.wake()
 
-    on_signals(stop)
-    with server:
-        announce(arguments, server.server_address)
-        server.serve_forever()
+    return server, stop
 
 
-def serve_wsgiref(arguments: argparse.Namespace, handler: Any, context: Any) -> None:
-    """Serve with the standard library's WSGI server."""
+def make_wsgiref(arguments: argparse.Namespace, handler: Any, context: Any) -> Engine:
+    """Return the standard library's WSGI server, and what stops it."""
     application = WebSocketWSGIApplication(
         handler_cls=handler,
         origins=arguments.origin,
@@ -191,15 +196,12 @@ def serve_wsgiref(arguments: argparse.Namespace, handler: Any, context: Any) -> 
         )
     server.initialize_websockets_manager()
     # shutdown waits for serve_forever, which runs in this thread.
-    on_signals(lambda: Thread(target=server.shutdown).start())
-    with server:
-        announce(arguments, server.server_address)
-        server.serve_forever()
+    return server, Thread(target=server.shutdown).start
 
 
-ENGINES: dict[str, Callable[[argparse.Namespace, Any, Any], None]] = {
-    "standalone": serve_standalone,
-    "wsgiref": serve_wsgiref,
+ENGINES: dict[str, Callable[[argparse.Namespace, Any, Any], Engine]] = {
+    "standalone": make_standalone,
+    "wsgiref": make_wsgiref,
 }
 
 
@@ -231,6 +233,8 @@ def connect(arguments: argparse.Namespace) -> int:
     except HandshakeError as error:
         print(f"ws4py: the handshake failed: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
         print(f"ws4py: cannot connect to {arguments.url}: {error}", file=sys.stderr)
         return 1

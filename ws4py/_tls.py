@@ -12,7 +12,7 @@ __all__ = ["client_context", "server_context"]
 
 logger = logging.getLogger("ws4py")
 
-#: What ``ssl_options`` may name; the last two are for connecting, not for the context.
+#: What ``ssl_options`` may name. ``ssl_version`` is ignored; ``server_hostname`` is for connecting.
 OPTIONS = (
     "certfile",
     "keyfile",

@@ -28,8 +28,8 @@ class Driver(Protocol):
     def drain(self, websocket: Any) -> None:
         """See to it that what ``websocket`` has queued is written.
 
-        Called once when the kernel refuses bytes: ``websocket._advance`` is to be called until
-        it returns True.
+        Called once when the kernel refuses bytes: ``websocket._advance``, which a loop calls by
+        ``websocket._writable``, is to be called until it returns True.
         """
 
     def drains_here(self, websocket: Any) -> bool:
@@ -38,8 +38,8 @@ class Driver(Protocol):
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         """Call ``callback`` in ``seconds`` seconds."""
 
-    def is_reader(self, websocket: Any) -> bool:
-        """Say whether no other thread reads ``websocket``, so that this one may close it."""
+    def may_close(self, websocket: Any) -> bool:
+        """Say whether this thread may close the descriptor: no other one reads it."""
 
     def finish(self, websocket: Any) -> None:
         """Call ``websocket._finish``, on the thread that reads it if there is one."""
@@ -72,12 +72,12 @@ class ThreadDriver:
         timer.start()
         return timer
 
-    def is_reader(self, websocket: Any) -> bool:
+    def may_close(self, websocket: Any) -> bool:
         here = (None, get_ident())
         return websocket._reader in here and websocket._busy in here
 
     def finish(self, websocket: Any) -> None:
-        if self.is_reader(websocket):
+        if self.may_close(websocket):
             websocket._finish()
         elif websocket._transport is not None:
             websocket._transport.shutdown()

@@ -11,6 +11,7 @@ __all__ = [
     "InvalidBytesError",
     "ProtocolException",
     "StreamClosed",
+    "Terminated",
     "TextFrameEncodingException",
     "UnsupportedFrameTypeException",
     "WebSocketException",
@@ -85,8 +86,12 @@ class HandshakeError(WebSocketException):
         self.headers = list(headers)
         self.body = body
 
-    def __str__(self) -> str:
-        return self.msg
+
+class Terminated(RuntimeError):
+    """Something was sent on a connection that has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("Cannot send on a terminated websocket")
 
 
 class HandshakeTimeout(HandshakeError, TimeoutError):

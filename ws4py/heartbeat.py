@@ -7,7 +7,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from ws4py.outgoing import Terminated
+from ws4py.exc import Terminated
 
 __all__ = ["Heartbeat", "Pulse"]
 

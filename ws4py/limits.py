@@ -44,13 +44,14 @@ class Limits:
     high_water: int = 64 * 1024
     #: Queued bytes at which that ends.
     low_water: int = 16 * 1024
-    #: Queued bytes above which one more message from a thread that cannot wait is too many.
+    #: Queued bytes above which one more message from a thread that cannot wait, such as a
+    #: manager's, drops the connection; or the message, with ``drop_messages``.
     max_queue: int | None = 1024 * 1024
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and "None" in field.type:
+            if value is None and "None" in field.type:  # an annotation, as it is written
                 continue
-            if not isinstance(value, (int, float)) or value < 0:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
                 raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")

@@ -148,7 +148,7 @@ class WebSocketManager(Thread):
         """Let a websocket write and read, now that its descriptor is ready."""
         if self.websockets.get(websocket._fd) is not websocket:
             return
-        if self._advance(websocket, readable):
+        if self._write_and_read(websocket, readable):
             if websocket._draining or not websocket._reads_only or websocket._is_secure:
                 self._update(websocket)
         elif not websocket._over:
@@ -165,7 +165,7 @@ class WebSocketManager(Thread):
         finally:
             self._serving = serving
 
-    def _advance(self, websocket: WebSocket, readable: bool) -> bool:
+    def _write_and_read(self, websocket: WebSocket, readable: bool) -> bool:
         try:
             if websocket._draining and not websocket._writable():
                 return False
@@ -232,7 +232,7 @@ class WebSocketManager(Thread):
         """Call ``callback`` in the manager's thread, in ``seconds`` seconds."""
         return self.loop.call_later(seconds, callback)
 
-    def is_reader(self, websocket: WebSocket) -> bool:
+    def may_close(self, websocket: WebSocket) -> bool:
         """Say whether this thread may close a websocket's descriptor."""
         return not self.loop.running or self.loop.is_current
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import urandom
 from struct import pack
-from typing import Union
+from typing import Any, Union
 
 from ws4py.framing import (
     MAX_CONTROL_PAYLOAD,
@@ -113,23 +113,31 @@ class Message:
 
 
 class TextMessage(Message):
-    """A text message; ``str(message)`` is its text."""
+    """A text message; ``str(message)`` is its text.
+
+    Raises:
+        TypeError: ``text`` is neither str, bytes nor bytearray.
+    """
 
     is_text = True
     is_binary = False
 
-    def __init__(self, text: Payload | None = None) -> None:
-        super().__init__(OPCODE_TEXT, text)  # type: ignore[arg-type]
+    def __init__(self, text: Any = None) -> None:
+        super().__init__(OPCODE_TEXT, text)
 
 
 class BinaryMessage(Message):
-    """A binary message; its bytes are in ``data``."""
+    """A binary message; its bytes are in ``data``.
+
+    Raises:
+        TypeError: ``bytes`` is neither bytes nor bytearray.
+    """
 
     is_text = False
     is_binary = True
 
-    def __init__(self, bytes: Payload | None = None) -> None:  # noqa: A002
-        super().__init__(OPCODE_BINARY, bytes, None)  # type: ignore[arg-type]
+    def __init__(self, bytes: Any = None) -> None:  # noqa: A002
+        super().__init__(OPCODE_BINARY, bytes, None)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -169,8 +177,8 @@ class CloseControlMessage(Message):
 class _Probe(Message):
     completed = True
 
-    def __init__(self, opcode: int, data: Payload | None) -> None:
-        super().__init__(opcode, data)  # type: ignore[arg-type]
+    def __init__(self, opcode: int, data: Any) -> None:
+        super().__init__(opcode, data)
         if len(self._data) > MAX_CONTROL_PAYLOAD:
             raise ValueError(
                 f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes and not {len(self._data)}"
@@ -187,7 +195,7 @@ class PingControlMessage(_Probe):
         ValueError: ``data`` is longer than the 125 bytes that a control frame carries.
     """
 
-    def __init__(self, data: Payload | None = None) -> None:
+    def __init__(self, data: Any = None) -> None:
         super().__init__(OPCODE_PING, data)
 
 
@@ -198,7 +206,7 @@ class PongControlMessage(_Probe):
         ValueError: ``data`` is longer than the 125 bytes that a control frame carries.
     """
 
-    def __init__(self, data: Payload | None) -> None:
+    def __init__(self, data: Any) -> None:
         super().__init__(OPCODE_PONG, data)
 
 

@@ -17,16 +17,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from logging import getLogger
 from threading import Condition, Lock, get_ident
 from time import monotonic
 
 from ws4py.driver import Driver, ThreadDriver
+from ws4py.exc import Terminated
 from ws4py.framing import is_control
 from ws4py.limits import Limits
 from ws4py.transport import OFFER, Endpoint
-
-logger = getLogger("ws4py")
 
 #: What gathers is written once it has this many bytes, or once it is this old in seconds.
 _GATHER_SIZE, _GATHER_TIME = 64 * 1024, 0.001
@@ -36,13 +34,6 @@ PAUSED = -1
 
 #: The frames of a message: opcode, payload, and whether it is the last one.
 Fragments = Generator[tuple[int, bytes, bool], None, None]
-
-
-class Terminated(RuntimeError):
-    """A frame was sent on a connection that has ended."""
-
-    def __init__(self) -> None:
-        super().__init__("Cannot send on a terminated websocket")
 
 
 class Outgoing(Endpoint):
@@ -60,6 +51,7 @@ class Outgoing(Endpoint):
     _over = False
     _close_sent = False
     _broken = False
+    _failure: OSError | None = None
 
     # The Close frame has its place in the queue: nothing may come after it.
     _sealed = False
@@ -137,7 +129,7 @@ class Outgoing(Endpoint):
             self._close_sent = True
             self._push_gathered()
             if self._fragmenter is not None and not at_once:
-                self._deferred.append(frame)
+                self._put_off(frame)
             else:
                 self._source = None
                 self._push(frame)
@@ -241,10 +233,13 @@ class Outgoing(Endpoint):
         """Put an item off until the fragmented message has ended, unless this thread may wait."""
         if self._driver.may_wait():
             return False
+        self._put_off(item)
+        return True
+
+    def _put_off(self, item: bytes | Fragments) -> None:
         self._deferred.append(item)
         if isinstance(item, bytes):
             self._deferred_size += len(item)
-        return True
 
     def _take_gathered(self) -> bytes:
         frames = []
@@ -261,8 +256,7 @@ class Outgoing(Endpoint):
             if is_control(frame):
                 self._push(frame)
             else:
-                self._deferred.append(frame)
-                self._deferred_size += len(frame)
+                self._put_off(frame)
 
     def _push(self, data: bytes, payload: bytes = b"") -> None:
         """Write what the kernel takes, and queue the rest."""
@@ -273,7 +267,8 @@ class Outgoing(Endpoint):
             try:
                 sent = self._transport.write(data, payload)
             except OSError as error:
-                self._break(error)
+                self._failure = error
+                self._drop_queue()
                 return
         left = len(data) + len(payload) - sent
         if not left:
@@ -282,10 +277,6 @@ class Outgoing(Endpoint):
         self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
         if self._busy == get_ident():
             self._answers += left
-
-    def _break(self, error: OSError) -> None:
-        logger.info("Failed to send data: %s", error)
-        self._drop_queue()
 
     def _drop_queue(self) -> None:
         """Send nothing more, and let nobody wait for it."""
@@ -307,7 +298,7 @@ class Outgoing(Endpoint):
     def _settle(self) -> None:
         """Once the lock has been released: see to what the kernel has refused."""
         if self._broken:
-            self._lose("the connection broke")
+            self._lose(f"sending failed: {self._failure}")
         elif self._outgoing or self._source:
             with self._lock:
                 starts = self._start_draining()
@@ -328,7 +319,7 @@ class Outgoing(Endpoint):
                 self._wake()
             self._draining = bool(self._outgoing)
         if self._broken:
-            self._lose("the connection broke")
+            self._lose(f"sending failed: {self._failure}")
         elif not self._draining:
             self._drained()
         return not self._draining
@@ -342,7 +333,8 @@ class Outgoing(Endpoint):
             with memoryview(self._outgoing) as queue, queue[:OFFER] as offer:
                 sent = transport.write(offer)
         except OSError as error:
-            self._break(error)
+            self._failure = error
+            self._drop_queue()
             return 0
         del self._outgoing[:sent]
         return sent

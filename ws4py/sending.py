@@ -12,6 +12,7 @@ from threading import get_ident
 from types import GeneratorType
 from typing import Any
 
+from ws4py.exc import Terminated
 from ws4py.framing import (
     OPCODE_BINARY,
     OPCODE_CONTINUATION,
@@ -21,7 +22,7 @@ from ws4py.framing import (
 )
 from ws4py.masking import mask
 from ws4py.messaging import NO_STATUS, CloseControlMessage, Message, Payload, PingControlMessage
-from ws4py.outgoing import PAUSED, Fragments, Outgoing, Terminated
+from ws4py.outgoing import PAUSED, Fragments, Outgoing
 from ws4py.transport import OFFER
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.

@@ -148,12 +148,14 @@ class Stream:
                 pos = end
             elif self._partial is None and self.message is not None:
                 pass  # That one has not been taken: this frame waits.
-            elif self._admit(opcode, length) and end <= len(buf):
-                self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
-                pos = end
             else:
-                buf = yield from self._long(opcode, fin, length, key, buf[start:])
-                pos = 0
+                self._admit(opcode, length)
+                if end <= len(buf):
+                    self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
+                    pos = end
+                else:
+                    buf = yield from self._long(opcode, fin, length, key, buf[start:])
+                    pos = 0
             if self._partial is not None and not opcode & 0x8:
                 continue
             self.unread = len(buf) - pos
@@ -176,7 +178,7 @@ class Stream:
             key = key[turn:] + key[:turn]
             chunk = bytes((yield from more(length)))
 
-    def _admit(self, opcode: int, length: int) -> bool:
+    def _admit(self, opcode: int, length: int) -> None:
         """Judge a data frame by its header, before any of its payload is kept."""
         limits = self.limits
         if self._partial is None:
@@ -196,7 +198,6 @@ class Stream:
             raise FrameTooLargeException(
                 f"a message of {self._size} bytes or more, where {most} are accepted", code=1009
             )
-        return True
 
     def _add(self, opcode: int, payload: bytes, last: int) -> None:
         """Add unmasked bytes to the message, which they complete if they are the last."""

@@ -1,7 +1,7 @@
 """Transports: read some, write some, wait. The only place that knows kinds of sockets.
 
-A write never blocks; ``wait`` does, and whoever calls it holds no lock. A read blocks only after
-``block``, which is for threads that have nothing else to do.
+A write never blocks, but on what has ``sendall`` alone; ``wait`` does, and whoever calls it holds no
+lock. A read blocks only after ``block``, which is for threads that have nothing else to do.
 
 TLS has one lock around every call into the library, for reads too, since two threads on one
 blocking SSL object corrupt its stream; so the socket below is never a blocking one.
@@ -22,7 +22,7 @@ Data = Union[bytes, bytearray, memoryview]
 
 _DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
-# Of a header and a payload that a TLS record has to carry together.
+# Bytes of a payload that are joined with its header, to share a TLS record.
 _JOINED = 16 * 1024
 #: What is offered to the kernel at once, at most. OpenSSL may have taken a part of what it refuses,
 #: and wants no less when that is offered again; so TLS is never offered more than this.
@@ -60,7 +60,7 @@ class Transport:
         self._adopt()
 
     def _adopt(self) -> None:
-        """Keep to what the socket was set to."""
+        """Take over the socket's blocking mode and time-out."""
         timeout = self.sock.gettimeout()
         if timeout == 0:
             self.unblock()

@@ -16,6 +16,7 @@ from threading import get_ident
 from typing import Any, Callable
 
 from ws4py.driver import Cancellable
+from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
 from ws4py.messaging import (
     ABNORMAL,
@@ -23,7 +24,7 @@ from ws4py.messaging import (
     Payload,
     PongControlMessage,
 )
-from ws4py.outgoing import Outgoing, Terminated
+from ws4py.outgoing import Outgoing
 from ws4py.sending import Sender
 from ws4py.streaming import DataMessage, Stream, is_valid_closing_code
 from ws4py.transport import Endpoint
@@ -78,7 +79,8 @@ class WebSocket(Sender):
     # The connection is to end when the callback that runs has returned.
     _ending = False
     _lost = False
-    _reason = "Going away"
+    # What is known of the end, if no Close has come.
+    _reason: str | None = None
     _deadline: Cancellable | None = None
     # Kept here by the loop that drives the connection, if there is one.
     _fd = -1
@@ -209,8 +211,7 @@ class WebSocket(Sender):
                 return
             self._lost = True
             self._drop_queue()
-        if self._reason is WebSocket._reason:
-            self._reason = why
+        self._reason = self._reason or why
         logger.info("A connection is given up: %s", why)
         if self._transport is not None:
             self._transport.shutdown()
@@ -239,7 +240,7 @@ class WebSocket(Sender):
         transport = self._transport
         if transport is None:
             return
-        if self._driver.is_reader(self):
+        if self._driver.may_close(self):
             self._transport = None
             self._driver.release(self)
             transport.close()
@@ -269,7 +270,7 @@ class WebSocket(Sender):
             self._deadline.cancel()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code
-        self.close_reason = self._reason if closing is None else str(closing)
+        self.close_reason = self._reason or "Going away" if closing is None else str(closing)
         stream, transport = self.stream, self._transport
         self._driver.release(self)
         try:

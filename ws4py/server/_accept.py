@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
+from logging import getLogger
 from typing import Any, Callable
 
+from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.limits import Limits
 from ws4py.websocket import WebSocket
 
 __all__ = ["Acceptor"]
+
+logger = getLogger("ws4py")
 
 _CALLBACKS = ("opened", "received_message", "ponged", "closed")
 
@@ -54,8 +58,16 @@ class Acceptor:
     def make(
         self, sock: Any, protocols: list[str], extensions: list[str], environ: dict[str, Any]
     ) -> WebSocket:
-        """Make the websocket."""
-        websocket = self.handler_cls(sock, protocols, extensions, environ)
+        """Make the websocket.
+
+        Raises:
+            HandshakeError: Its class could not; the status is 500.
+        """
+        try:
+            websocket = self.handler_cls(sock, protocols, extensions, environ)
+        except Exception as error:
+            logger.exception("A websocket could not be made")
+            raise HandshakeError("Internal error", 500) from error
         if self.limits is not None:
             websocket.limits = self.limits
         if websocket.heartbeat_freq is None:
@@ -74,8 +86,8 @@ def check_handler(handler_cls: Any) -> Callable[..., WebSocket]:
     for name in _CALLBACKS:
         if iscoroutinefunction(getattr(handler_cls, name, None)):
             raise TypeError(
-                f"{handler_cls.__name__}.{name} is a coroutine function: it needs "
-                "ws4py.async_websocket.WebSocket, and a server of asyncio"
+                f"{name} of {handler_cls!r} is a coroutine function, which nothing here awaits: "
+                "define it with def"
             )
     checked: Callable[..., WebSocket] = handler_cls
     return checked

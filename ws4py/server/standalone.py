@@ -12,13 +12,13 @@ import ssl
 from collections.abc import Generator, Mapping, Sequence
 from io import BytesIO, StringIO
 from logging import getLogger
+from pathlib import Path
 from threading import Event
 from typing import Any, Callable
 from wsgiref.handlers import SimpleHandler
 
 from ws4py.exc import HandshakeError
 from ws4py.handshake import (
-    Accepted,
     HeadReader,
     build_head,
     build_switch,
@@ -79,6 +79,7 @@ class WebSocketServer:
     Raises:
         OSError: The address cannot be listened on.
         TypeError: ``handler_cls`` is not one.
+        ValueError: A path, a subprotocol or an origin is not one.
     """
 
     def __init__(
@@ -101,6 +102,9 @@ class WebSocketServer:
         self.limits = limits or Limits()
         self.ssl_context = ssl_context
         self.http = http
+        for path in handler_cls if isinstance(handler_cls, Mapping) else ():
+            if not path.startswith("/"):
+                raise ValueError(f"{path!r} is not a path: it begins with '/'")
         self._acceptors: dict[str | None, Acceptor] = (
             {path: make(handler) for path, handler in handler_cls.items()}
             if isinstance(handler_cls, Mapping)
@@ -110,10 +114,10 @@ class WebSocketServer:
         self._owns_manager = manager is None
         self._ended = Event()
         self._closed = False
-        self.socket = _listen(address)
+        self.socket = _bind(address)
         self.server_address = self.socket.getsockname()
         self.manager = WebSocketManager() if manager is None else manager
-        self._listen()
+        self._resume_accepting()
 
     def __enter__(self) -> WebSocketServer:
         return self
@@ -136,9 +140,10 @@ class WebSocketServer:
             self._ended.set()
 
     def shutdown(self) -> None:
-        """Close every connection with 1001, and let :meth:`serve_forever` return after that.
+        """Stop accepting, and let :meth:`serve_forever` return.
 
-        Waits until it has, unless this is called in the thread that serves.
+        The server's own manager closes its connections with 1001 first; one that was given goes
+        on with them. Waits for that, unless this is called in the thread that serves.
         """
         loop = self.manager.loop
         if not loop.running or loop.is_current:
@@ -152,8 +157,13 @@ class WebSocketServer:
             self._ended.wait()
 
     def server_close(self) -> None:
-        """End for good, in the same way, whether or not the server has been serving."""
+        """Shut down, and close the listening socket.
+
+        Harmless before :meth:`serve_forever`, and when it is called again.
+        """
         self.shutdown()
+        if self.socket.fileno() >= 0 and isinstance(self.server_address, str):
+            Path(self.server_address).unlink(missing_ok=True)
         self.socket.close()
 
     def _stop(self) -> None:
@@ -173,7 +183,7 @@ class WebSocketServer:
         for opening in list(self._openings):
             opening.end()
 
-    def _listen(self) -> None:
+    def _resume_accepting(self) -> None:
         if not self._closed:
             self.manager.loop.watch(self.socket.fileno(), self._accept)
 
@@ -187,7 +197,7 @@ class WebSocketServer:
                 if error.errno in _EXHAUSTED:
                     logger.error("No connection can be accepted now: %s", error)
                     self.manager.loop.unwatch(self.socket.fileno())
-                    self.manager.loop.call_later(_REST, self._listen)
+                    self.manager.loop.call_later(_REST, self._resume_accepting)
                     return
                 continue
             _Opening(self, sock)
@@ -266,7 +276,7 @@ class _Opening:
             else:
                 acceptor = self._server.acceptor(environ)
                 accepted = acceptor.accept(environ)
-                websocket = make_websocket(acceptor, accepted, sock, environ)
+                websocket = acceptor.make(sock, accepted.protocols, accepted.extensions, environ)
                 yield from self._write(build_switch(accepted))
                 websocket.buf = self._reader.rest
                 self._hand_over(websocket)
@@ -368,22 +378,7 @@ def run_application(application: Callable[..., Any], environ: dict[str, Any]) ->
     return head + blank + (b"" if environ["REQUEST_METHOD"] == "HEAD" else content)
 
 
-def make_websocket(
-    acceptor: Acceptor, accepted: Accepted, sock: socket.socket, environ: dict[str, Any]
-) -> WebSocket:
-    """Make the websocket of a request.
-
-    Raises:
-        HandshakeError: Its class could not.
-    """
-    try:
-        return acceptor.make(sock, accepted.protocols, accepted.extensions, environ)
-    except Exception as error:
-        logger.exception("A websocket could not be made")
-        raise HandshakeError("Internal error", 500) from error
-
-
-def _listen(address: tuple[str, int] | str) -> socket.socket:
+def _bind(address: tuple[str, int] | str) -> socket.socket:
     if isinstance(address, str):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from logging import getLogger
 from socket import AF_INET6, SHUT_RD, socket
-from threading import Timer
+from threading import TIMEOUT_MAX, Timer
 from typing import Any
 from wsgiref import simple_server
 from wsgiref.handlers import SimpleHandler
@@ -112,23 +112,33 @@ class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
 
     def handle(self) -> None:
         """Read the request, and let the server's application answer it."""
-        limit = Limits.max_head or 0
-        # A peer that sends a byte now and then is never silent for long: the whole has a time.
-        timer = Timer(self.timeout or 0, self._give_up)
-        timer.daemon = True
-        timer.start()
+        limit = 64 * 1024  # as in the base class
         try:
             self.raw_requestline = self.rfile.readline(limit + 1)
             if len(self.raw_requestline) > limit:
                 self.requestline = self.request_version = self.command = ""
                 self.send_error(414)
             elif self.parse_request():
-                timer.cancel()
+                self._timer.cancel()
                 self._respond()
         except OSError as error:
             logger.info("A request from %s broke off: %s", self.client_address, error)
-        finally:
-            timer.cancel()
+
+    def setup(self) -> None:
+        """Begin with a request; its head has ``timeout`` seconds to come, None for no limit.
+
+        A peer that sends a byte now and then is never silent for long: the whole has a time.
+        """
+        super().setup()
+        self._timer = Timer(self.timeout or TIMEOUT_MAX, self._give_up)
+        self._timer.daemon = True
+        if self.timeout is not None:
+            self._timer.start()
+
+    def finish(self) -> None:
+        """End with a request."""
+        self._timer.cancel()
+        super().finish()
 
     def _give_up(self) -> None:
         with suppress(OSError):
@@ -159,12 +169,12 @@ class WSGIServer(simple_server.WSGIServer):
     def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
         if ":" in server_address[0]:
             self.address_family = AF_INET6
+        self._linked: set[Any] = set()
         super().__init__(server_address, *args, **kwargs)
 
     def initialize_websockets_manager(self) -> None:
         """Start the manager, unless that has been done."""
         if self.manager is None:
-            self._linked: set[Any] = set()
             self.manager = WebSocketManager()
             self.manager.start()
 
@@ -178,7 +188,7 @@ class WSGIServer(simple_server.WSGIServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Close the connection of a request, unless it has become a websocket."""
-        if self.manager is not None and request in self._linked:
+        if request in self._linked:
             self._linked.discard(request)
         else:
             super().shutdown_request(request)

@@ -22,7 +22,9 @@ __all__ = ["WebSocketWSGIApplication"]
 
 
 class WebSocketWSGIApplication:
-    """See the module. A request that is not a good handshake is answered with 400, 403, 405 or 426.
+    """See the module. A request that is not a good handshake is answered with a 4xx status.
+
+    Where the server gives no access to its sockets, the status is 501.
 
     Args:
         protocols: The subprotocols that are spoken; with none, what a client asks for is ignored.
@@ -79,14 +81,14 @@ class WebSocketWSGIApplication:
             accepted = self._make_acceptor().accept(environ)
             if not knows_us:
                 raise HandshakeError("this server gives no access to its sockets", 501)
+            self.make_websocket(
+                environ["ws4py.socket"], accepted.protocols, accepted.extensions, environ
+            )
         except HandshakeError as error:
             status, headers, body = refusal(error)
             if not knows_us:
                 headers = [each for each in headers if not is_hop_by_hop(each[0])]
             start_response(status, headers)
             return [body]
-        self.make_websocket(
-            environ["ws4py.socket"], accepted.protocols, accepted.extensions, environ
-        )
         start_response("101 Switching Protocols", accepted.headers)
         return []
