@@ -12,7 +12,6 @@ import trustme
 
 from test.helpers import TIMEOUT
 
-
 # A shell that starts the tests in the background has them ignore SIGINT, and so would the programs
 # that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -308,6 +308,18 @@ def test_an_address_of_ipv6_is_announced_in_brackets(engine: str) -> None:
             pass
 
 
+def test_a_limit_of_the_class_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "short.py").write_text(
+        "from ws4py.limits import Limits\n"
+        "from ws4py.websocket import EchoWebSocket\n"
+        "class Short(EchoWebSocket):\n"
+        "    limits = Limits(max_message_size=10)\n"
+    )
+    with Serving("short:Short", cwd=tmp_path) as server, Client(server.url) as client:
+        client.send("x" * 11)
+        assert client.next_event()[0] == "closed"
+
+
 def run(*arguments: Any, cwd: Path = ROOT) -> tuple[int, str]:
     """Run the command line to its end; return the exit status and the standard error."""
     with Program("-X", "dev", "-m", "ws4py", *map(str, arguments), cwd=cwd) as program:

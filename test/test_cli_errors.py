@@ -138,3 +138,9 @@ def test_an_engine_that_does_not_exist_is_named() -> None:
 @pytest.mark.parametrize("arguments", [(), ("listen",), ("connect",), ("serve", "--colour")])
 def test_what_is_no_command_is_refused(arguments: tuple[str, ...]) -> None:
     refused(*arguments)
+
+
+@every_engine
+def test_a_path_that_cannot_be_one_is_named(engine: str) -> None:
+    line = refused("serve", "--port", "0", "--engine", engine, "--path", "chat")
+    assert "'chat'" in line

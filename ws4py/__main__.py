@@ -61,7 +61,7 @@ def make_parser() -> Parser:
     add("--engine", choices=sorted(ENGINES), default="standalone")
     add("--host", default="127.0.0.1", help="the address to listen on (default %(default)s)")
     add("--port", type=_port, default=9000, help="default %(default)s; 0 for any that is free")
-    add("--path", help="the only path that is served (default: every path)")
+    add("--path", type=_path, help="the only path that is served (default: every path)")
     add("--certfile", help="a certificate, with those that it needs behind it: serves wss")
     add("--keyfile", help="its key, if that is not in the same file")
     add("--max-message-size", type=_natural, metavar="BYTES", help="instead of the class's")
@@ -74,13 +74,19 @@ def make_parser() -> Parser:
 
 
 def _port(text: str) -> int:
-    if not text.isdigit() or int(text) > 0xFFFF:
+    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFF:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
 
 
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path: it begins with '/'")
+    return text
+
+
 def _natural(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes")
     return int(text)
 
@@ -196,7 +202,7 @@ def make_wsgiref(arguments: argparse.Namespace, handler: Any, context: Any) -> E
         )
     server.initialize_websockets_manager()
     # shutdown waits for serve_forever, which runs in this thread.
-    return server, Thread(target=server.shutdown).start
+    return server, lambda: Thread(target=server.shutdown).start()
 
 
 ENGINES: dict[str, Callable[[argparse.Namespace, Any, Any], Engine]] = {
@@ -233,11 +239,11 @@ def connect(arguments: argparse.Namespace) -> int:
     except HandshakeError as error:
         print(f"ws4py: the handshake failed: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:
-        raise UsageError(str(error)) from error
     except OSError as error:
         print(f"ws4py: cannot connect to {arguments.url}: {error}", file=sys.stderr)
         return 1
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     Thread(target=send_lines, args=(client,), daemon=True).start()
     try:
         client.run_forever()
@@ -254,7 +260,7 @@ def send_lines(client: WebSocketClient) -> None:
     """
     decoder, rest = getincrementaldecoder("utf-8")("replace"), ""
     with suppress(RuntimeError, OSError):
-        while True:
+        while sys.stdin is not None:  # else the first socket has its number
             data = os.read(0, 64 * 1024)
             *lines, rest = (rest + decoder.decode(data, not data)).split("\n")
             for line in lines:

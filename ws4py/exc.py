@@ -86,6 +86,9 @@ class HandshakeError(WebSocketException):
         self.headers = list(headers)
         self.body = body
 
+    def __str__(self) -> str:
+        return self.msg
+
 
 class Terminated(RuntimeError):
     """Something was sent on a connection that has ended."""

@@ -1,7 +1,7 @@
 """Transports: read some, write some, wait. The only place that knows kinds of sockets.
 
-A write never blocks, but on what has ``sendall`` alone; ``wait`` does, and whoever calls it holds no
-lock. A read blocks only after ``block``, which is for threads that have nothing else to do.
+A write never blocks, but on what has ``sendall`` alone; ``wait`` does, and whoever calls it holds
+no lock. A read blocks only after ``block``, which is for threads that have nothing else to do.
 
 TLS has one lock around every call into the library, for reads too, since two threads on one
 blocking SSL object corrupt its stream; so the socket below is never a blocking one.

@@ -86,8 +86,8 @@ def check_handler(handler_cls: Any) -> Callable[..., WebSocket]:
     for name in _CALLBACKS:
         if iscoroutinefunction(getattr(handler_cls, name, None)):
             raise TypeError(
-                f"{name} of {handler_cls!r} is a coroutine function, which nothing here awaits: "
-                "define it with def"
+                f"{getattr(handler_cls, '__name__', handler_cls)}.{name} is a coroutine function, "
+                "which nothing here awaits: define it with def"
             )
     checked: Callable[..., WebSocket] = handler_cls
     return checked
