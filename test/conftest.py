@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trustme
 
-from test.helpers import TIMEOUT
+from test.helpers import TIMEOUT, RecordingWebSocket
+from ws4py.manager import WebSocketManager
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would the programs
 # that they start and interrupt.
@@ -47,3 +50,40 @@ def no_thread_left() -> Iterator[None]:
     for thread in set(threading.enumerate()) - before:
         thread.join(TIMEOUT)
         assert not thread.is_alive(), f"{thread} was left behind"
+
+
+@pytest.fixture
+def manager() -> Iterator[WebSocketManager]:
+    manager = WebSocketManager()
+    manager.start()
+    yield manager
+    manager.stop()
+    manager.join(TIMEOUT)
+
+
+@pytest.fixture
+def connect(manager: WebSocketManager) -> Iterator[Any]:
+    """Adds a websocket of a class, and returns it and the socket of its peer."""
+    ends: list[socket.socket] = []
+
+    def make(websocket_class: Any = RecordingWebSocket) -> Any:
+        ours, theirs = socket.socketpair()
+        theirs.settimeout(TIMEOUT)
+        ends.extend((ours, theirs))
+        ws = websocket_class(ours)
+        manager.add(ws)
+        return ws, theirs
+
+    yield make
+    manager.stop()
+    manager.join(TIMEOUT)
+    for sock in ends:
+        sock.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(TIMEOUT)
+        yield ours, theirs

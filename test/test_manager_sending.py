@@ -25,35 +25,6 @@ from ws4py.websocket import EchoWebSocket
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
-@pytest.fixture
-def manager() -> Iterator[WebSocketManager]:
-    manager = WebSocketManager()
-    manager.start()
-    yield manager
-    manager.stop()
-    manager.join(TIMEOUT)
-
-
-@pytest.fixture
-def connect(manager: WebSocketManager) -> Iterator[Any]:
-    """Adds a websocket of a class, and returns it and the socket of its peer."""
-    ends: list[socket.socket] = []
-
-    def make(websocket_class: Any = RecordingWebSocket) -> Any:
-        ours, theirs = socket.socketpair()
-        theirs.settimeout(TIMEOUT)
-        ends.extend((ours, theirs))
-        ws = websocket_class(ours)
-        manager.add(ws)
-        return ws, theirs
-
-    yield make
-    manager.stop()
-    manager.join(TIMEOUT)
-    for sock in ends:
-        sock.close()
-
-
 class Small(RecordingWebSocket):
     """Has a short queue, and ends soon."""
 

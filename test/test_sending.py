@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -40,14 +39,6 @@ class Writes(RecordingSocket):
     def sendall(self, data: bytes) -> None:
         super().sendall(data)
         self.writes.append(bytes(data))
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.settimeout(TIMEOUT)
-        yield ours, theirs
 
 
 def run(ws: WebSocket) -> threading.Thread:

@@ -51,6 +51,8 @@ class Outgoing(Endpoint):
     _over = False
     _close_sent = False
     _broken = False
+    # The connection is to end when the callback that runs has returned.
+    _ending = False
     _failure: OSError | None = None
 
     # The Close frame has its place in the queue: nothing may come after it.
@@ -134,6 +136,7 @@ class Outgoing(Endpoint):
                 self._source = None
                 self._push(frame)
                 self._sealed = True
+            self._wake()
         return True
 
     def _gather(self, frame: bytes) -> None:
@@ -151,11 +154,17 @@ class Outgoing(Endpoint):
 
     @property
     def _queued(self) -> int:
+        """Bytes that stand before a new message."""
         return len(self._outgoing) + self._deferred_size
+
+    @property
+    def _ahead(self) -> int:
+        """Bytes that stand before what this thread sends; what is put off comes after fragments."""
+        return len(self._outgoing) if self._fragmenter == get_ident() else self._queued
 
     def _make_room(self) -> bool:
         """Wait while too much is queued, where that is allowed; False: drop the message."""
-        queued, limits = self._queued, self.limits
+        queued, limits = self._ahead, self.limits
         if queued <= limits.high_water:
             return True
         if self._busy == get_ident() and self._answers <= limits.high_water:
@@ -172,12 +181,12 @@ class Outgoing(Endpoint):
     def _wait_for(self, size: int) -> None:
         """Wait until no more than ``size`` bytes are queued."""
         if self._driver.drains_here(self):
-            while self._queued > size and not self._advance():
+            while self._ahead > size and not self._advance():
                 self._wait_to_write()
             return
         self._settle()
         with self._lock:
-            while self._queued > size and not self._broken and not self._over:
+            while self._ahead > size and not self._broken and not self._ending:
                 self._wait()
 
     def _wait_to_write(self) -> None:
@@ -217,7 +226,7 @@ class Outgoing(Endpoint):
         """Send a frame, or put it off; False if its turn is to be waited for."""
         if self._over or self._transport is None:
             raise Terminated
-        if self._sealed or self._broken:
+        if self._sealed or self._broken or self._ending:
             self._gathered.clear()
             return True
         if self._fragmenter not in (None, get_ident()):
@@ -240,6 +249,8 @@ class Outgoing(Endpoint):
         self._deferred.append(item)
         if isinstance(item, bytes):
             self._deferred_size += len(item)
+            if self._busy == get_ident():
+                self._answers += len(item)
 
     def _take_gathered(self) -> bytes:
         frames = []
@@ -314,9 +325,10 @@ class Outgoing(Endpoint):
             if self._pong is not None and not self._outgoing:
                 pong, self._pong = self._pong, None
                 self._push(*self._make_pong(pong))
+            if len(self._outgoing) <= self.limits.low_water:
+                self._wake()
             if self._queued <= self.limits.low_water:
                 self._answers = 0
-                self._wake()
             self._draining = bool(self._outgoing)
         if self._broken:
             self._lose(f"sending failed: {self._failure}")
@@ -353,6 +365,8 @@ class Outgoing(Endpoint):
                 self._sealed = self._sealed or is_control(item)
             self._wake()
         self._settle()
+        if not self._draining and not self._broken:
+            self._drained()
 
     def _drained(self) -> None:
         """Called when all that was queued has been written."""

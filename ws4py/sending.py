@@ -23,10 +23,11 @@ from ws4py.framing import (
 from ws4py.masking import mask
 from ws4py.messaging import NO_STATUS, CloseControlMessage, Message, Payload, PingControlMessage
 from ws4py.outgoing import PAUSED, Fragments, Outgoing
-from ws4py.transport import OFFER
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.
 _LARGE = 16 * 1024
+#: Fragments of a generator that a loop's thread sends before others have their turn.
+_PULLS = 64
 
 
 class Sender(Outgoing):
@@ -106,11 +107,11 @@ class Sender(Outgoing):
         waits = self._driver.may_wait()
         with self._lock:
             self._push_gathered()
-            while self._fragmenter is not None and not self._broken:
+            while self._fragmenter is not None and not self._broken and not self._ending:
                 if self._defer(fragments):
                     return
                 self._wait()
-            if self._sealed or self._broken:
+            if self._sealed or self._broken or self._ending:
                 return
             self._fragmenter = get_ident() if waits else PAUSED
             self._source = None if waits else fragments
@@ -131,15 +132,13 @@ class Sender(Outgoing):
 
     def _pull(self) -> None:
         """Send what there is room for of the generators that a loop's thread has sent."""
-        pulled = 0
-        while pulled < OFFER:
+        for _ in range(_PULLS):
             source = self._take_source()
             if source is None:
                 break
             try:
                 opcode, payload, fin = next(source)
                 self._send_frame(opcode, payload, fin)
-                pulled += len(payload)
             except Exception as error:  # noqa: BLE001 - the application's
                 self._crashed(error)
                 fin = True
@@ -152,7 +151,7 @@ class Sender(Outgoing):
     def _take_source(self) -> Fragments | None:
         """Return the generator to go on with, if there is one, and room for what it yields."""
         with self._lock:
-            if self._fragmenter != PAUSED or self._queued > self.limits.high_water:
+            if self._fragmenter != PAUSED or len(self._outgoing) > self.limits.high_water:
                 return None
             self._fragmenter = get_ident()
             return self._source

@@ -76,8 +76,6 @@ class WebSocket(Sender):
     _failed = False
     # There is no room for answers: the peer is not read.
     _paused = False
-    # The connection is to end when the callback that runs has returned.
-    _ending = False
     _lost = False
     # What is known of the end, if no Close has come.
     _reason: str | None = None
@@ -252,10 +250,13 @@ class WebSocket(Sender):
 
         If another thread reads the connection, that thread does so, and this one does not wait.
         """
+        self.flush()
         self._end()
 
     def _end(self) -> None:
-        self._ending = True
+        with self._lock:
+            self._ending = True
+            self._wake()
         if self._busy != get_ident():
             self._driver.finish(self)
 
@@ -325,7 +326,7 @@ class WebSocket(Sender):
 
     def _has_room(self) -> bool:
         """Say whether the peer may be read; wait for that in a thread of its own."""
-        if self._answers <= self.limits.high_water:
+        if min(self._answers, self._queued) <= self.limits.high_water:
             return True
         if self._driver.may_wait():
             self._wait_for(self.limits.low_water)
@@ -378,8 +379,12 @@ class WebSocket(Sender):
             self._drained()
 
     def _drained(self) -> None:
-        """Go on with the end of a connection that only had to send what was queued."""
-        if self._discarding and not self._is_client and self._transport is not None:
+        """Go on with what had to wait until all that was queued has been sent."""
+        if self._paused:
+            with self._lock:
+                self._draining = True
+            self._driver.drain(self)
+        elif self._discarding and not self._is_client and self._transport is not None:
             self._transport.half_close()
         elif self._is_done():
             self._end()
@@ -392,12 +397,13 @@ class WebSocket(Sender):
         Returns:
             False if the connection is over.
         """
+        paused, self._paused = self._paused, False
         self._advance()
-        if self._queued <= self.limits.low_water:
+        if len(self._outgoing) <= self.limits.low_water:
             self._pull()
-            if self._paused and self._queued <= self.limits.low_water:
-                self._paused = False
-                return self._parse(None) and (not self._pending() or self.once())
+        if paused and self._queued <= self.limits.low_water:
+            return self._parse(None) and (not self._pending() or self.once())
+        self._paused = paused
         return not self._is_done()
 
     def _pending(self) -> bool:
