@@ -109,7 +109,11 @@ class Transport:
 
     def read_now(self, size: int) -> bytes | None:
         """Read as :meth:`read` does, but do not wait if the descriptor was said to be ready."""
-        raise NotImplementedError
+        try:
+            data: bytes = self.sock.recv(size)
+            return data
+        except BlockingIOError:
+            return None
 
     def write(self, data: Data, payload: Data = b"") -> int:
         """Write of ``data`` and then ``payload`` what can be; return how many bytes that were.
@@ -162,13 +166,6 @@ class PlainTransport(Transport):
     def unblock(self) -> None:
         super().unblock()
         self._flags = 0
-
-    def read_now(self, size: int) -> bytes | None:
-        try:
-            data: bytes = self.sock.recv(size)
-            return data
-        except BlockingIOError:
-            return None
 
     def write(self, data: Data, payload: Data = b"") -> int:
         try:
@@ -280,13 +277,6 @@ class SocketLikeTransport(Transport):
     def unblock(self) -> None:
         if hasattr(self.sock, "setblocking"):
             self.sock.setblocking(False)
-
-    def read_now(self, size: int) -> bytes | None:
-        try:
-            data: bytes = self.sock.recv(size)
-            return data
-        except BlockingIOError:
-            return None
 
     def write(self, data: Data, payload: Data = b"") -> int:
         self.sock.sendall(bytes(data) + payload)
