@@ -116,7 +116,7 @@ class EPollPoller:
         ended = select.EPOLLHUP | select.EPOLLERR
         reads, writes = select.EPOLLIN | ended, select.EPOLLOUT | ended
         try:
-            events = self.poller.poll(timeout)
+            events = self.poller.poll(-1 if timeout is None else timeout)  # PyPy takes no None
         except (OSError, ValueError):
             if not self.poller.closed:
                 raise
