@@ -119,6 +119,12 @@ def echo_server(handler: Any = EchoWebSocket, **options: Any) -> Iterator[WebSoc
         yield server
 
 
+def only_websocket(server: WebSocketServer) -> WebSocket:
+    """Return the one websocket of a server, once it is there."""
+    eventually(lambda: len(server.manager) == 1, "there is not one websocket")
+    return next(iter(server.manager))
+
+
 def url_of(server: WebSocketServer, path: str = "/") -> str:
     """Return the URL of a running server."""
     scheme = "ws" if server.ssl_context is None else "wss"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from test.helpers import TIMEOUT, Recorder, RecordingWebSocket, echo_server, url_of
+from test.helpers import TIMEOUT, Recorder, RecordingWebSocket, echo_server, only_websocket, url_of
 from ws4py.client import WebSocketBaseClient
 from ws4py.client.threadedclient import WebSocketClient
 from ws4py.limits import Limits
@@ -166,7 +166,7 @@ def test_the_server_sees_headers_resource_and_subprotocols() -> None:
         )
         client.resource = "/y?z"
         client.connect()
-        (websocket,) = server.manager
+        websocket = only_websocket(server)
         assert websocket.environ["PATH_INFO"] == "/y"
         assert websocket.environ["QUERY_STRING"] == "z"
         assert websocket.environ["HTTP_X_ONE"] == "1"
@@ -301,7 +301,7 @@ def test_an_ipv6_literal_is_connected_to() -> None:
         client = Client(f"ws://[::1]:{server.server_address[1]}/")
         client.connect()
         assert client.peer_address == ("::1", server.server_address[1])
-        (websocket,) = server.manager
+        websocket = only_websocket(server)
         assert websocket.environ["HTTP_HOST"] == f"[::1]:{server.server_address[1]}"
         end(client)
         server.server_close()

@@ -24,6 +24,7 @@ from test.helpers import (
     echo_server,
     eventually,
     frame,
+    only_websocket,
     raw_connection,
     read_exactly,
     read_to_end,
@@ -228,7 +229,7 @@ def test_a_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
         client.resource = "/chat?x"
         client.connect()
         assert client.peer_address == path
-        (websocket,) = server.manager
+        websocket = only_websocket(server)
         assert websocket.environ["PATH_INFO"] == "/chat"
         client.send("hello")
         assert [client.next_event(), client.next_event()][1] == ("text", b"hello")

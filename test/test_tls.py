@@ -13,7 +13,16 @@ import pytest
 import trustme
 
 from test.conformance import TEXT, Peer
-from test.helpers import HANDSHAKE, TIMEOUT, Recorder, echo_server, frame, read_exactly, url_of
+from test.helpers import (
+    HANDSHAKE,
+    TIMEOUT,
+    Recorder,
+    echo_server,
+    frame,
+    only_websocket,
+    read_exactly,
+    url_of,
+)
 from ws4py._tls import client_context, server_context
 from ws4py.client.threadedclient import WebSocketClient
 from ws4py.exc import HandshakeError
@@ -236,7 +245,7 @@ def test_an_end_without_close_notify_is_noticed(
     server: WebSocketServer, client_tls: ssl.SSLContext
 ) -> None:
     sock = tls_peer(server, client_tls, HANDSHAKE)
-    (websocket,) = server.manager
+    websocket = only_websocket(server)
     raw = socket.socket(fileno=sock.detach())
     raw.close()
     pause = threading.Event()

@@ -67,6 +67,7 @@ def server_context(
 
 
 def _load(context: ssl.SSLContext, options: Mapping[str, Any]) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Python 3.9 leaves that to OpenSSL
     certfile = _existing(options.get("certfile"))
     keyfile = _existing(options.get("keyfile"))
     if options.get("ciphers"):
