@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Callable, NoReturn
 
 from ws4py import _tls
@@ -244,17 +244,21 @@ def connect(arguments: argparse.Namespace) -> int:
         return 1
     except ValueError as error:
         raise UsageError(str(error)) from error
-    Thread(target=send_lines, args=(client,), daemon=True).start()
+    input_ended = Event()
+    sender = Thread(target=send_lines, args=(client, input_ended), daemon=True)
+    sender.start()
     try:
         client.run_forever()
     except KeyboardInterrupt:
         client.close()
         client.run_forever()
+    if input_ended.is_set():
+        sender.join()
     return 0
 
 
-def send_lines(client: WebSocketClient) -> None:
-    """Send each line of the standard input, and close at its end.
+def send_lines(client: WebSocketClient, ended: Event) -> None:
+    """Send each line of the standard input; at its end set ``ended`` and close.
 
     Reads the descriptor: a thread within ``sys.stdin`` would hold its lock when the program ends.
     """
@@ -269,6 +273,7 @@ def send_lines(client: WebSocketClient) -> None:
                 break
         if rest:
             client.send(rest)
+    ended.set()
     client.close()
 
 

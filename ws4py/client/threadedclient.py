@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread
+from threading import Event, Thread, current_thread
 from typing import Any
 
 from ws4py.client import WebSocketBaseClient
@@ -54,5 +54,7 @@ class WebSocketClient(WebSocketBaseClient):
         ended = None
         while self._th.ident is not None and ended is not self._ended:
             # A thread that is joined counts as ended once Ctrl-C has interrupted that.
-            ended = self._ended
+            ended, thread = self._ended, self._th
             ended.wait()
+            if thread is not current_thread():
+                thread.join()
