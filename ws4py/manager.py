@@ -87,7 +87,7 @@ class WebSocketManager(Thread):
 
         Raises:
             RuntimeError: The manager has been stopped, or the websocket has ended.
-            ValueError: The poller cannot poll its descriptor.
+            ValueError, OSError: The poller cannot poll its descriptor.
         """
         if websocket in self:
             return
@@ -109,7 +109,7 @@ class WebSocketManager(Thread):
             transport.unblock()
         try:
             self.loop.watch(fd, partial(self._serve, websocket))
-        except ValueError:
+        except (OSError, ValueError):
             self.remove(websocket)
             raise
         if not self.loop.is_current:
