@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -332,14 +332,6 @@ def test_reading_buffer_size_caps_each_read() -> None:
     ws.once()
     assert sizes == [7]
     ws.terminate()
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        theirs.settimeout(TIMEOUT)
-        yield ours, theirs
 
 
 def test_the_reading_thread_calls_closed_after_the_callback_it_is_in(pair: Any) -> None:

@@ -148,8 +148,8 @@ class Outgoing(Endpoint):
             self.flush()
 
     def _flush_old(self) -> None:
-        """Send what has gathered for too long."""
-        if self._gathered and monotonic() - self._gathered_at > _GATHER_TIME:
+        """Send what has gathered, if that is for too long."""
+        if monotonic() - self._gathered_at > _GATHER_TIME:
             self.flush()
 
     @property

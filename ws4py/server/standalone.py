@@ -29,7 +29,7 @@ from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import Acceptor
 from ws4py.transport import TLSTransport, make_transport, send_at_once
-from ws4py.websocket import EchoWebSocket, WebSocket
+from ws4py.websocket import DEFAULT_READING_SIZE, EchoWebSocket, WebSocket
 
 __all__ = ["WebSocketServer"]
 
@@ -39,7 +39,6 @@ Handler = Callable[..., WebSocket]
 #: Yields whether it waits to read, and whether it waits to write.
 Steps = Generator[tuple[bool, bool], None, None]
 
-READING_SIZE = 64 * 1024
 #: Connections that the kernel keeps while they wait to be accepted.
 BACKLOG = 1024
 
@@ -340,7 +339,7 @@ class _Opening:
 
     def _read(self) -> Generator[tuple[bool, bool], None, bytes]:
         while True:
-            data = self._transport.read(READING_SIZE)
+            data = self._transport.read(DEFAULT_READING_SIZE)
             if data is not None:
                 return data
             yield self._transport.interest(True, False)
