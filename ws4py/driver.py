@@ -6,10 +6,17 @@ that no loop drives has a thread of its own, and ThreadDriver.
 
 from __future__ import annotations
 
-from threading import Timer, get_ident
+from contextlib import AbstractContextManager
+from threading import Lock, Timer, get_ident
 from typing import Any, Callable, Protocol
 
-__all__ = ["Cancellable", "Driver", "ThreadDriver"]
+from ws4py.heartbeat import Heartbeat
+
+__all__ = ["Cancellable", "Driver", "ThreadDriver", "Threads", "Waiter"]
+
+
+#: What wakes a thread that waits, and what it calls in order to wait.
+Waiter = tuple[Callable[[], object], Callable[[], object]]
 
 
 class Cancellable(Protocol):
@@ -22,8 +29,14 @@ class Cancellable(Protocol):
 class Driver(Protocol):
     """What a WebSocket asks of whoever drives it."""
 
+    def get_ident(self) -> int:
+        """Return the number of the current thread, or of what takes its place."""
+
     def may_wait(self) -> bool:
         """Say whether the current thread may wait for a peer."""
+
+    def make_waiter(self) -> Waiter:
+        """Return what wakes the current thread, from any other, and what it waits in for that."""
 
     def drain(self, websocket: Any) -> None:
         """See to it that what ``websocket`` has queued is written.
@@ -38,6 +51,9 @@ class Driver(Protocol):
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         """Call ``callback`` in ``seconds`` seconds."""
 
+    def beating(self, websocket: Any) -> AbstractContextManager[Any]:
+        """Return what keeps the heartbeat of a websocket that is read by ``run`` meanwhile."""
+
     def may_close(self, websocket: Any) -> bool:
         """Say whether this thread may close the descriptor: no other one reads it."""
 
@@ -48,7 +64,23 @@ class Driver(Protocol):
         """Forget ``websocket``, whose descriptor is about to be closed."""
 
 
-class ThreadDriver:
+class Threads:
+    """Who waits is a thread, and the heartbeat is one."""
+
+    get_ident = staticmethod(get_ident)
+
+    def make_waiter(self) -> Waiter:
+        """Return a lock's methods: what waits is the lock's second taker."""
+        lock = Lock()
+        lock.acquire()
+        return lock.release, lock.acquire
+
+    def beating(self, websocket: Any) -> AbstractContextManager[Any]:
+        """Return a thread that beats."""
+        return Heartbeat(websocket, websocket.heartbeat_freq)
+
+
+class ThreadDriver(Threads):
     """Drives a connection that a thread reads in ``WebSocket.run``, or that nobody reads.
 
     Who sends waits until the kernel has taken all of it; but the thread that reads goes on with

@@ -14,7 +14,7 @@ from time import monotonic
 from types import GeneratorType
 from typing import Any, Callable
 
-from ws4py.driver import Cancellable, ThreadDriver
+from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop
 from ws4py.messaging import BinaryMessage, TextMessage
@@ -43,7 +43,7 @@ class _Websockets(dict[int, WebSocket]):
         return list(super().items())
 
 
-class WebSocketManager(Thread):
+class WebSocketManager(Threads, Thread):
     """Drives the websockets that are added to it.
 
     Args:

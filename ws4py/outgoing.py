@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator
-from threading import Condition, Lock, get_ident
+from threading import Lock
 from time import monotonic
+from typing import Callable
 
 from ws4py.driver import Driver, ThreadDriver
 from ws4py.exc import Terminated
@@ -63,11 +64,9 @@ class Outgoing(Endpoint):
     _progress = 0.0
     # Whether the peer has shown a sign of life since the heartbeat last looked.
     _alive = False
-    # What is waited on until there is room, or until a fragmented message has ended.
-    _room: Condition | None = None
     # The newest Pong, while the kernel refuses bytes (section 5.5.3).
     _pong: bytes | None = None
-    # The threads in ``run``, and in a callback.
+    # The threads in ``run``, and in a callback: what the driver's ``get_ident`` says of them.
     _reader: int | None = None
     _busy: int | None = None
     # Bytes in the queue that were sent by callbacks.
@@ -87,6 +86,8 @@ class Outgoing(Endpoint):
         self._outgoing = bytearray()
         self._gathered: deque[bytes] = deque()
         self._deferred: deque[bytes | Fragments] = deque()
+        # Wake those who wait until there is room, or until a fragmented message has ended.
+        self._waiters: list[Callable[[], object]] = []
 
     def flush(self) -> None:
         """Send now what gathers until the messages that came together have been handled."""
@@ -105,7 +106,7 @@ class Outgoing(Endpoint):
             self._gatherer is not None
             and not payload
             and self._fragmenter is None
-            and self._gatherer == get_ident()
+            and self._gatherer == self._driver.get_ident()
         ):
             self._gather(data)
             return
@@ -160,14 +161,14 @@ class Outgoing(Endpoint):
     @property
     def _ahead(self) -> int:
         """Bytes that stand before what this thread sends; what is put off comes after fragments."""
-        return len(self._outgoing) if self._fragmenter == get_ident() else self._queued
+        return len(self._outgoing) if self._fragmenter == self._driver.get_ident() else self._queued
 
     def _make_room(self) -> bool:
         """Wait while too much is queued, where that is allowed; False: drop the message."""
         queued, limits = self._ahead, self.limits
         if queued <= limits.high_water:
             return True
-        if self._busy == get_ident() and self._answers <= limits.high_water:
+        if self._busy == self._driver.get_ident() and self._answers <= limits.high_water:
             return True  # What others have sent is no reason to stop reading.
         if self._driver.may_wait():
             self._wait_for(limits.low_water)
@@ -214,13 +215,18 @@ class Outgoing(Endpoint):
     # From here to _settle: the lock is held.
 
     def _wait(self) -> None:
-        if self._room is None:
-            self._room = Condition(self._lock)
-        self._room.wait()
+        wake, wait = self._driver.make_waiter()
+        self._waiters.append(wake)
+        self._lock.release()
+        try:
+            wait()
+        finally:
+            self._lock.acquire()
 
     def _wake(self) -> None:
-        if self._room is not None:
-            self._room.notify_all()
+        waiters, self._waiters = self._waiters, []
+        for wake in waiters:
+            wake()
 
     def _push_in_turn(self, data: bytes, payload: bytes) -> bool:
         """Send a frame, or put it off; False if its turn is to be waited for."""
@@ -229,7 +235,7 @@ class Outgoing(Endpoint):
         if self._sealed or self._broken or self._ending:
             self._gathered.clear()
             return True
-        if self._fragmenter not in (None, get_ident()):
+        if self._fragmenter not in (None, self._driver.get_ident()):
             self._push_gathered()
             if not is_control(data):
                 return self._defer(data + payload)
@@ -249,7 +255,7 @@ class Outgoing(Endpoint):
         self._deferred.append(item)
         if isinstance(item, bytes):
             self._deferred_size += len(item)
-            if self._busy == get_ident():
+            if self._busy == self._driver.get_ident():
                 self._answers += len(item)
 
     def _take_gathered(self) -> bytes:
@@ -286,7 +292,7 @@ class Outgoing(Endpoint):
             return
         self._outgoing += memoryview(data)[sent:]
         self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
-        if self._busy == get_ident():
+        if self._busy == self._driver.get_ident():
             self._answers += left
 
     def _drop_queue(self) -> None:

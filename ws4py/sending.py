@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from os import urandom
-from threading import get_ident
 from types import GeneratorType
 from typing import Any
 
@@ -55,7 +54,7 @@ class Sender(Outgoing):
         """
         if self._over or not self._connected or (self._close_sent and self.close_received):
             raise Terminated
-        if self._fragmenter is not None and self._fragmenter == get_ident():
+        if self._fragmenter is not None and self._fragmenter == self._driver.get_ident():
             raise RuntimeError("a generator that is being sent cannot send on the same websocket")
         if type(payload) is bytes:
             self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, payload)
@@ -113,7 +112,7 @@ class Sender(Outgoing):
                 self._wait()
             if self._sealed or self._broken or self._ending:
                 return
-            self._fragmenter = get_ident() if waits else PAUSED
+            self._fragmenter = self._driver.get_ident() if waits else PAUSED
             self._source = None if waits else fragments
         if not waits:
             self._pull()
@@ -153,7 +152,7 @@ class Sender(Outgoing):
         with self._lock:
             if self._fragmenter != PAUSED or len(self._outgoing) > self.limits.high_water:
                 return None
-            self._fragmenter = get_ident()
+            self._fragmenter = self._driver.get_ident()
             return self._source
 
     def close(self, code: int = 1000, reason: Payload = "") -> None:

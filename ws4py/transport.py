@@ -9,12 +9,13 @@ blocking SSL object corrupt its stream; so the socket below is never a blocking 
 
 from __future__ import annotations
 
+import _socket
 import select
 import socket
 import ssl
 from contextlib import suppress
 from threading import Lock
-from typing import Any, Union
+from typing import Any, Callable, Union
 
 __all__ = ["PlainTransport", "SocketLikeTransport", "TLSTransport", "Transport", "make_transport"]
 
@@ -158,8 +159,9 @@ class PlainTransport(Transport):
 
     def block(self, timeout: float | None = None) -> None:
         super().block(timeout)
-        if timeout is None and _DONTWAIT:
-            # The kernel waits, which saves a call for each read.
+        if timeout is None and _DONTWAIT and isinstance(self.sock, _socket.socket):
+            # The kernel waits, which saves a call for each read. Where gevent has replaced sockets
+            # nothing may block there, and its own ones wait in spite of the flag.
             self.sock.setblocking(True)
             self._flags = _DONTWAIT
 
@@ -299,10 +301,17 @@ class SocketLikeTransport(Transport):
             self.sock.close()
 
 
+#: Kinds of sockets besides the standard library's: whoever knows one adds its transport.
+KINDS: dict[type, Callable[[Any], Transport]] = {}
+
+
 def make_transport(sock: Any) -> Transport:
     """Return the transport for ``sock``."""
     if isinstance(sock, ssl.SSLSocket):
         return TLSTransport(sock)
+    for kind, make in KINDS.items():
+        if isinstance(sock, kind):
+            return make(sock)
     if isinstance(sock, socket.socket):
         return PlainTransport(sock)
     return SocketLikeTransport(sock)

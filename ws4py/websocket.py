@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from logging import getLogger
-from threading import get_ident
 from typing import Any, Callable
 
 from ws4py.driver import Cancellable
@@ -257,7 +256,7 @@ class WebSocket(Sender):
         with self._lock:
             self._ending = True
             self._wake()
-        if self._busy != get_ident():
+        if self._busy != self._driver.get_ident():
             self._driver.finish(self)
 
     def _finish(self) -> None:
@@ -305,7 +304,7 @@ class WebSocket(Sender):
         stream = self.stream
         stream.limits = self.limits
         parser = stream.parser
-        me = self._busy = get_ident()
+        me = self._busy = self._driver.get_ident()
         try:
             wanted = parser.send(data)
             while not wanted:
@@ -440,7 +439,7 @@ class WebSocket(Sender):
         transport = self._transport
         if transport is None:
             return b""
-        if not self._draining or self._reader != get_ident():
+        if not self._draining or self._reader != self._driver.get_ident():
             return transport.read(self.reading_buffer_size)
         return transport.read_now(self.reading_buffer_size) if self._write_meanwhile() else None
 
@@ -449,8 +448,8 @@ class WebSocket(Sender):
 
         Blocks, so it wants a thread of its own.
         """
-        self._reader = get_ident()
-        with Heartbeat(self, self.heartbeat_freq):
+        self._reader = self._driver.get_ident()
+        with self._driver.beating(self):
             try:
                 if self._transport is not None:
                     self._transport.block(self.sock_timeout)
@@ -459,7 +458,7 @@ class WebSocket(Sender):
                     pass
             finally:
                 self.terminate()
-                if self._reader == get_ident():
+                if self._reader == self._driver.get_ident():
                     self._reader = None
 
     def _open(self) -> None:
@@ -470,7 +469,7 @@ class WebSocket(Sender):
         with suppress(OSError, AttributeError):
             # So that it can still be asked for in closed().
             _ = self.local_address, self.peer_address
-        self._busy = get_ident()
+        self._busy = self._driver.get_ident()
         try:
             self._call(self.opened)
         finally:
