@@ -9,30 +9,24 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
-from wsgiref.simple_server import make_server
 
+from test.engines import Engine, builtin
 from test.helpers import (
     HANDSHAKE,
     KEY,
     TIMEOUT,
     Recorder,
-    echo_server,
     eventually,
     frame,
     read_exactly,
 )
-from ws4py.client import WebSocketBaseClient
-from ws4py.client.threadedclient import WebSocketClient
 from ws4py.handshake import accept_token
-from ws4py.manager import WebSocketManager
 from ws4py.messaging import Message
-from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
-from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import WebSocket
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
@@ -100,122 +94,10 @@ class Peer:
             assert self.sock.recv(1) == b""
 
 
-@dataclass
-class Engine:
-    """A way to run a websocket.
-
-    Args:
-        start: Called with a behaviour and a TLS context or None; a context manager. A server's
-            returns its port, a client's a function that connects to a port.
-    """
-
-    name: str
-    start: Callable[..., Any]
-    is_client: bool = False
-
-
-@contextmanager
-def standalone(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
-    with echo_server(handler, ssl_context=tls, heartbeat_freq=None, **options) as server:
-        yield server.server_address[1]
-
-
-@contextmanager
-def wsgiref(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
-    application = WebSocketWSGIApplication(handler_cls=handler, **options)
-    server = make_server(
-        "127.0.0.1", 0, application, WSGIServer, handler_class=WebSocketWSGIRequestHandler
-    )
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    server.initialize_websockets_manager()
-    # The interval at which the standard library's loop looks for its end.
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        thread.join(TIMEOUT)
-        server.server_close()
-
-
-Connect = Callable[..., WebSocketBaseClient]
-
-
-@contextmanager
-def threaded(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Connect]:
-    client_class: Any = type("Client", (behaviour, WebSocketClient), {})
-    clients = []
-
-    def connect(port: int, **options: Any) -> WebSocketBaseClient:
-        client = client_class(_url(port, tls), ssl_context=tls, **options)
-        clients.append(client)
-        client.connect()
-        return client
-
-    yield connect
-    for client in clients:
-        client.terminate()
-        client.run_forever()
-
-
-@contextmanager
-def managed(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Connect]:
-    manager = WebSocketManager()
-
-    class Managed(WebSocketBaseClient):
-        def handshake_ok(self) -> None:
-            manager.add(self)
-
-    client_class: Any = type("Client", (behaviour, Managed), {})
-
-    def connect(port: int, **options: Any) -> WebSocketBaseClient:
-        client = client_class(_url(port, tls), ssl_context=tls, **options)
-        client.connect()
-        return client
-
-    manager.start()
-    yield connect
-    manager.stop()
-    manager.join(TIMEOUT)
-
-
-@contextmanager
-def run_in_a_thread(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Connect]:
-    class Silent(WebSocketBaseClient):
-        def handshake_ok(self) -> None:
-            pass
-
-    client_class: Any = type("Client", (behaviour, Silent), {})
-    running: list[tuple[Any, threading.Thread]] = []
-
-    def connect(port: int, **options: Any) -> WebSocketBaseClient:
-        client = client_class(_url(port, tls), ssl_context=tls, **options)
-        client.connect()
-        thread = threading.Thread(target=client.run)
-        running.append((client, thread))
-        thread.start()
-        return client
-
-    yield connect
-    for client, thread in running:
-        client.terminate()
-        thread.join(TIMEOUT)
-
-
 #: Every engine; a new one is a line here.
 ENGINES = [
-    Engine("standalone", standalone),
-    Engine("wsgiref", wsgiref),
-    Engine("threaded", threaded, is_client=True),
-    Engine("managed", managed, is_client=True),
-    Engine("run", run_in_a_thread, is_client=True),
+    *builtin.ENGINES,
 ]
-
-
-def _url(port: int, tls: ssl.SSLContext | None) -> str:
-    return f"{'ws' if tls is None else 'wss'}://localhost:{port}/"
 
 
 @dataclass

@@ -1,0 +1,26 @@
+"""How the tests run a websocket on each engine."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Engine:
+    """A way to run a websocket.
+
+    Args:
+        start: Called with a behaviour and a TLS context or None; a context manager. A server's
+            returns its port, a client's a function that connects to a port.
+    """
+
+    name: str
+    start: Callable[..., Any]
+    is_client: bool = False
+
+
+def url(port: int, tls: ssl.SSLContext | None) -> str:
+    return f"{'ws' if tls is None else 'wss'}://localhost:{port}/"
