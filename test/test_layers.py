@@ -56,6 +56,7 @@ LAYERS = {
     "server.wsgirefserver": 6,
     "server.geventserver": 6,
     "server.cherrypyserver": 6,
+    "_pyopenssl": 6,
     "server.tornadoserver": 6,
     "server.asyncioserver": 6,
     "server.asgi": 6,
@@ -71,12 +72,12 @@ SAME_LAYER = {
     ("server.tulipserver", "server.asyncioserver"),
 }
 # What the modules of layer 6 share: any of them may import these.
-SHARED_BY_ADAPTERS = {"client", "server._accept", "server.wsgiutils"}
+SHARED_BY_ADAPTERS = {"_pyopenssl", "client", "server._accept", "server.wsgiutils"}
 
 # Layers 0 to 3 turn bytes into messages: they know no socket, no thread and no clock.
 IMPURE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "time"}
 # The core imports the standard library alone, and these when they happen to be installed.
-OPTIONAL = {("masking", "wsaccel"), ("transport", "OpenSSL")}
+OPTIONAL = {("masking", "wsaccel")}
 
 CLOSE_CODES = range(1000, 1016)
 HEADER_NAMES = ("sec-websocket", "http_sec_websocket")

@@ -137,13 +137,16 @@ class Transport:
 
     def half_close(self) -> None:
         """Say that nothing more will be written. What is read from now on has no meaning."""
-        with suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        self._shut(socket.SHUT_WR)
 
     def shutdown(self) -> None:
         """End both directions, which wakes up whoever waits; the descriptor stays open."""
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
+        """Shut the socket down, below what TLS there is on it."""
         with suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(self.sock, how)
 
     def close(self) -> None:
         """Shut down, and close the descriptor whatever comes."""
@@ -183,9 +186,9 @@ class PlainTransport(Transport):
 
 
 class TLSTransport(Transport):
-    """A socket of the ssl module."""
+    """A socket of the ssl module, or with the methods and errors of one."""
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    def __init__(self, sock: Any) -> None:
         self._lock = Lock()
         self._discards = False
         super().__init__(sock)
@@ -210,7 +213,7 @@ class TLSTransport(Transport):
         self._read_waits_for_write = False
         try:
             if self._discards:
-                return socket.socket.recv(self.sock, size)
+                return self._read_below(size)
             with self._lock:
                 data: bytes = self.sock.recv(size)
             return data
@@ -219,6 +222,10 @@ class TLSTransport(Transport):
         except ssl.SSLWantWriteError:
             self._read_waits_for_write = True
             return None
+
+    def _read_below(self, size: int) -> bytes:
+        """Read as the socket does that TLS is on."""
+        return socket.socket.recv(self.sock, size)
 
     def write(self, data: Data, payload: Data = b"") -> int:
         self._write_waits_for_read = False
