@@ -29,6 +29,8 @@ class Adapter(ServerAdapter):
     """Starts a server without looking once in a while whether it has started."""
 
     def start(self) -> None:
+        if isinstance(self.httpserver.bind_addr, tuple):
+            self.httpserver.bind_addr = ("127.0.0.1", 0)  # the port it had is still being closed
         self.httpserver.prepare()
         self.thread = threading.Thread(target=self.httpserver.serve, name="cheroot")
         self.thread.start()
@@ -90,9 +92,8 @@ def running(*subscribers: Any, bus: Any = None) -> Iterator[Any]:
     finally:
         for each in subscribers:  # A peer that the test has left does not answer.
             for websocket in getattr(each, "manager", ()):
-                websocket.limits = replace(websocket.limits, close_timeout=0.5)
-        bus.stop()
-        bus.exit()
+                websocket.limits = replace(websocket.limits, close_timeout=0.1)
+        bus.stop()  # not exit(), which would end all tests at once if a subscriber failed
         atexit.unregister(bus._clean_exit)
 
 
