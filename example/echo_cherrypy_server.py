@@ -93,9 +93,9 @@ PAGE = """<!doctype html>
   header { border-bottom: 3px solid var(--cherry) }
   h1 { font-size: 1.25rem; font-weight: 700; flex: 1 }
   #status { font-size: .875rem; color: var(--quiet) }
-  #status::before { content: "\\25cf "; color: light-dark(#1d7a3e, #5fd38a) }
+  #status::before { content: "\\25cf"; margin-right: .35rem; color: light-dark(#1d7a3e, #5fd38a) }
   #status.lost { color: light-dark(#a3152b, #ff9d94); font-weight: 600 }
-  #status.lost::before { content: "\\25cb "; color: inherit }
+  #status.lost::before { content: "\\25cb"; color: inherit }
   ol { overflow-y: auto; list-style: none; padding: .75rem; display: flex; gap: .5rem;
        flex-direction: column }
   li { max-width: 85%; align-self: start; padding: .4rem .8rem; border-radius: .25rem 1rem 1rem;
@@ -105,8 +105,8 @@ PAGE = """<!doctype html>
   form { border-top: 1px solid var(--line) }
   input, button { padding: .5rem .8rem; border: 1px solid var(--quiet); border-radius: .6rem;
                   color: inherit; background: none; min-width: 0 }
-  #name { width: 8rem }
-  #text { flex: 1; min-width: 10rem }
+  #name { width: 6.5rem }
+  #text { flex: 1 1 0; min-width: 5rem }
   button { background: var(--cherry); border-color: var(--cherry); color: #fff; font-weight: 600 }
   button:disabled { opacity: .5 }
   :focus-visible { outline: 3px solid #4a90e2; outline-offset: 1px }

@@ -51,6 +51,18 @@ def test_what_is_typed_in_a_tab_is_shown_in_all(context: Any, chat: Chatting) ->
     assert ada.get_by_label("Message", exact=True).input_value() == ""
 
 
+@pytest.mark.parametrize("width", [320, 1280])
+def test_the_page_fits_a_screen_of_any_width(context: Any, chat: Chatting, width: int) -> None:
+    tab = open_tab(context, chat, "Somebody of a long name")
+    tab.set_viewport_size({"width": width, "height": 600})
+    for number in range(20):
+        say(tab, f"{number} {'word' * 60}")
+    tab.get_by_text(f"19 {'word' * 60}").wait_for()
+    sizes = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+    assert tab.evaluate(sizes) == [width, 600]
+    assert tab.get_by_role("listitem").last.bounding_box()["y"] < 600
+
+
 def test_a_tab_says_that_the_server_has_gone(context: Any, chat: Chatting) -> None:
     tab = open_tab(context, chat, "Ada")
     assert chat.end(signal.SIGINT) == 0
