@@ -20,6 +20,9 @@ class Chat(WebSocket):
 
     limits = Limits(max_message_size=4096)
 
+    def opened(self):
+        self.send("Welcome! What you say is said to everybody here.")
+
     def received_message(self, message):
         cherrypy.engine.publish("websocket-broadcast", str(message))
 
@@ -101,6 +104,8 @@ PAGE = """<!doctype html>
   li { max-width: 85%; align-self: start; padding: .4rem .8rem; border-radius: .25rem 1rem 1rem;
        background: var(--theirs); overflow-wrap: anywhere; white-space: pre-wrap }
   li.mine { align-self: end; background: var(--mine); border-radius: 1rem .25rem 1rem 1rem }
+  li.note { align-self: center; padding: 0; background: none; font-size: .875rem;
+            color: var(--quiet) }
   li b { display: block; font-size: .8rem; font-weight: 600; color: var(--quiet) }
   form { border-top: 1px solid var(--line) }
   input, button { padding: .5rem .8rem; border: 1px solid var(--quiet); border-radius: .6rem;
@@ -141,7 +146,7 @@ PAGE = """<!doctype html>
     const [, who, words] = line.match(/^([^:\\n]{1,24}): ([^]*)$/) || [, "", line];
     const mine = who !== "" && who === name.value.trim();
     const item = document.createElement("li");
-    item.className = mine ? "mine" : "";
+    item.className = mine ? "mine" : who ? "" : "note";
     if (who && !mine) item.appendChild(document.createElement("b")).textContent = who;
     item.appendChild(document.createElement("span")).textContent = words;
     log.append(item);

@@ -19,6 +19,8 @@ from test.test_cli import Client, Program
 from ws4py.exc import HandshakeError
 
 EXAMPLE = "example/echo_cherrypy_server.py"
+#: What each client gets first; from then on it gets what anybody says.
+WELCOME = "Welcome! What you say is said to everybody here."
 
 
 class Chatting(Program):
@@ -44,6 +46,11 @@ class Person(Client):
 
     def __init__(self, chat: Chatting, **options: Any) -> None:
         super().__init__(chat.url.replace("http", "ws") + "ws", **options)
+
+    def __enter__(self) -> Person:
+        super().__enter__()
+        assert self.next_event() == ("text", WELCOME.encode())
+        return self
 
 
 @pytest.fixture

@@ -169,6 +169,7 @@ def test_a_page_handler_that_raises_opens_no_websocket(
     head, _ = ask(serve(Page()))
     assert head.split(b" ")[1] == status
     assert b"\r\nContent-Length: " in head
+    assert b"\r\nConnection: close\r\n" in head
     assert b"Sec-WebSocket-Accept" not in head
     websocket = made.get(timeout=TIMEOUT)
     assert (websocket.sock, websocket.events.empty()) == (None, True)

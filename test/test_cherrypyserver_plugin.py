@@ -34,6 +34,7 @@ from test.engines.cherrypy_ import (
 )
 from test.helpers import HANDSHAKE, TIMEOUT, eventually, raw_connection, read_to_end
 from ws4py.manager import SelectPoller, WebSocketManager
+from ws4py.server import cherrypyserver
 from ws4py.server.cherrypyserver import WebSocketPlugin
 from ws4py.websocket import WebSocket
 
@@ -79,11 +80,12 @@ def only_websocket(manager: WebSocketManager) -> Any:
 
 
 def test_a_broadcast_on_the_bus_reaches_every_websocket() -> None:
-    with serving(echo_app()) as server:
+    plugin = WebSocketPlugin(None)
+    with serving(echo_app(), plugin) as server:
         peers = [connect(port_of(server)) for _ in range(3)]
-        bus = server.ConnectionClass.bus
-        bus.publish("websocket-broadcast", "to all")
-        bus.publish("websocket-broadcast", b"\xff", binary=True)
+        eventually(lambda: len(plugin.manager) == 3, "there are not three websockets")
+        plugin.bus.publish("websocket-broadcast", "to all")
+        plugin.bus.publish("websocket-broadcast", b"\xff", binary=True)
         for peer in peers:
             assert peer.message() == (TEXT, b"to all")
             assert peer.message() == (0x2, b"\xff")
@@ -108,9 +110,31 @@ def test_the_end_of_the_engine_closes_the_websockets_and_waits_for_their_ends() 
 def test_a_silent_peer_holds_the_end_up_no_longer_than_the_close_timeout() -> None:
     plugin = WebSocketPlugin(None)
     with serving(echo_app(), plugin) as server:
-        connect(port_of(server))
+        peer = connect(port_of(server))
         websocket = only_websocket(plugin.manager)
+    peer.sock.close()
     assert websocket.all_events()[-1][:2] == ("closed", 1006)
+
+
+def test_a_callback_that_does_not_return_does_not_hold_the_end_up_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stuck(Handler):
+        def received_message(self, message: Any) -> None:
+            begun.set()
+            assert go_on.wait(TIMEOUT)
+
+    begun, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(cherrypyserver, "_PATIENCE", 0.05)
+    plugin = WebSocketPlugin(None)
+    with serving(application(Root(), handler_cls=Stuck), plugin) as server:
+        peer = connect(port_of(server))
+        peer.send(TEXT, b"stay")
+        assert begun.wait(TIMEOUT)
+        plugin.bus.stop()
+        assert plugin.manager.is_alive()
+        go_on.set()
+        answer_close(peer)
 
 
 def test_a_bus_that_is_started_again_serves_with_a_new_manager() -> None:

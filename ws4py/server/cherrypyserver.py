@@ -48,10 +48,10 @@ __all__ = ["WebSocketPlugin", "WebSocketTool"]
 logger = getLogger("ws4py")
 
 _SWITCHING = "101 Switching Protocols"
-#: After what tells servers who they are, such as ``daemonize``, and before they accept (75).
+#: The priority of our ``start``: a daemon has been forked (65), and no server accepts yet (75).
 _BEFORE_SERVERS = 70
-#: Seconds that the end of the engine waits for a websocket that does not end, as one whose callback
-#: does not return. It is longer than the ``close_timeout`` of ``Limits()``.
+#: Seconds that the end of the engine waits for websockets that do not end, such as one whose
+#: callback does not return. Longer than the ``close_timeout`` of ``Limits()``.
 _PATIENCE = 20.0
 
 
@@ -117,10 +117,7 @@ class _Refusal(cherrypy.HTTPError):
     """The answer to a request that is refused."""
 
     def __init__(self, error: HandshakeError) -> None:
-        status, headers, self._body = refusal(error)
-        if not any(name == "Connection" for name, _ in headers):
-            headers.append(("Connection", "close"))
-        self.headers = headers
+        status, self.headers, self._body = refusal(error)
         super().__init__(status, error.msg)
 
     def set_response(self) -> None:
@@ -196,6 +193,8 @@ class WebSocketTool(cherrypy.Tool):
         """
         conn, request = _current_connection(), cherrypy.serving.request
         conn.end_http()
+        # What answers instead of the handshake, now or later, says that the connection ends.
+        cherrypy.serving.response.headers["Connection"] = "close"
         environ = request.wsgi_environ
         acceptor = Acceptor(handler_cls, protocols, extensions, origins, limits, heartbeat_freq)
         try:
