@@ -73,11 +73,13 @@ class _Connection(HTTPConnection):
 
     def close(self) -> None:
         """Close the connection, or HTTP's part of it."""
-        if not self._is_detached:
-            super().close()
-            return
+        # What the client did not take, the garbage collector would try to write once more.
+        self.wfile._write_buf.clear()
         self.wfile.close()
-        self.rfile.close()
+        if self._is_detached:
+            self.rfile.close()
+        else:
+            super().close()
 
     def end_http(self) -> None:
         """Take no further request: what follows is frames, or of no interest."""
