@@ -39,6 +39,7 @@ LAYERS = {
     "loop": 4.1,
     "outgoing": 4.1,
     "sending": 4.2,
+    "closing": 4.25,
     "websocket": 4.3,
     "manager": 5,
     "_asyncio": 5,
