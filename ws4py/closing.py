@@ -21,8 +21,9 @@ logger = getLogger("ws4py")
 
 
 class Closing(Sender):
-    """The part of a WebSocket that closes. The state is three facts: ``close_sent``,
-    ``close_received``, and that all is over.
+    """The part of a WebSocket that closes.
+
+    The state is three facts: ``close_sent``, ``close_received``, and that all is over.
     """
 
     stream: Any
