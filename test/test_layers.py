@@ -44,7 +44,7 @@ LAYERS = {
     "manager": 5,
     "_asyncio": 5,
     "_tls": 5,
-    "async_websocket": 6,
+    "async_websocket": 5.1,
     "client": 6,
     "client.threadedclient": 6,
     "client.geventclient": 6,

@@ -6,11 +6,12 @@ connection, and ``_finish`` calls ``closed`` there, once.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from functools import partial
 from logging import getLogger
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
-from ws4py.driver import Cancellable
+from ws4py.driver import Cancellable, Driver
 from ws4py.exc import Terminated
 from ws4py.messaging import ABNORMAL, CloseControlMessage, Payload
 from ws4py.sending import Sender
@@ -18,6 +19,10 @@ from ws4py.streaming import Stream, is_valid_closing_code
 from ws4py.transport import Transport
 
 logger = getLogger("ws4py")
+
+
+#: What a callback returns: something to await on the engines that do so.
+Returned = Optional[Awaitable[None]]
 
 
 class Closing(Sender):
@@ -83,7 +88,7 @@ class Closing(Sender):
         else:
             self.close_received = value
 
-    def closed(self, code: int, reason: str | None = None) -> None:
+    def closed(self, code: int, reason: str | None = None) -> Returned:
         """Called when the connection has ended.
 
         Args:
@@ -149,6 +154,9 @@ class Closing(Sender):
             return
         logger.error("An exception in the application closes its websocket", exc_info=error)
         self._failed = True
+        self._close_failed()
+
+    def _close_failed(self) -> None:
         self._close(1011, "Internal error", at_once=True)
 
     def close_connection(self) -> None:
@@ -195,7 +203,7 @@ class Closing(Sender):
         self.close_code = ABNORMAL if closing is None else closing.code
         self.close_reason = self._reason or "Going away" if closing is None else str(closing)
         self._driver.release(self)
-        self._tell_closed(partial(self._let_go, self.stream, self._transport))
+        self._tell_closed(partial(self._let_go, self._driver, self.stream, self._transport))
 
     def _tell_closed(self, let_go: Callable[[], None]) -> None:
         try:
@@ -205,10 +213,11 @@ class Closing(Sender):
         finally:
             let_go()
 
-    def _let_go(self, stream: Stream, transport: Transport | None) -> None:
+    def _let_go(self, driver: Driver, stream: Stream, transport: Transport | None) -> None:
         if transport is not None:
             transport.close()
         stream._cleanup()
         if self.stream is stream:  # else closed() has connected again
             self._sock = self._transport = self.stream = self.environ = None
             self.buf = b""
+        driver.ended(self)

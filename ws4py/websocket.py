@@ -13,7 +13,7 @@ from contextlib import suppress
 from logging import getLogger
 from typing import Any, Callable
 
-from ws4py.closing import Closing
+from ws4py.closing import Closing, Returned
 from ws4py.driver import Cancellable
 from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
@@ -90,13 +90,13 @@ class WebSocket(Closing):
         Closing.__init__(self)
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
 
-    def opened(self) -> None:
+    def opened(self) -> Returned:
         """Called when the opening handshake has succeeded, before any message."""
 
-    def received_message(self, message: DataMessage) -> None:
+    def received_message(self, message: DataMessage) -> Returned:
         """Called with each TextMessage or BinaryMessage, once it is complete."""
 
-    def ponged(self, pong: PongControlMessage) -> None:
+    def ponged(self, pong: PongControlMessage) -> Returned:
         """Called with each Pong."""
 
     def unhandled_error(self, error: OSError) -> None:
@@ -145,7 +145,7 @@ class WebSocket(Closing):
             self._busy = None
         return not self._is_done()
 
-    def _occupied(self, stream: Stream | None = None) -> bool:
+    def _occupied(self, stream: Stream) -> bool:
         """Say whether what the stream has is to wait until the application has done other work."""
         return False
 
@@ -185,7 +185,7 @@ class WebSocket(Closing):
         elif stream.errors:
             self._refuse(stream.errors[0])
 
-    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, callback: Callable[..., Returned], *arguments: Any) -> None:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001 - the application's

@@ -90,6 +90,9 @@ class WebSocketBaseClient(WebSocket):
     """
 
     _is_client = True
+    # Whether the socket is there before it is connected.
+    _makes_socket = True
+    _own_sock: Any = None
 
     def __init__(
         self,
@@ -121,6 +124,10 @@ class WebSocketBaseClient(WebSocket):
         """Make what one connection needs: a socket, not connected yet, and a key."""
         self._connected = False
         self.key = handshake.make_key()
+        if self._makes_socket:
+            self._make_socket()
+
+    def _make_socket(self) -> None:
         self._addresses: list[Any] = []
         if self.unix_socket_path is None:
             self._addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
@@ -198,7 +205,7 @@ class WebSocketBaseClient(WebSocket):
         """Become a new connection, unless this is one that has not been used."""
         if self._connected and not self._over:
             raise RuntimeError("this client is connected already")
-        if self._over or self.sock is None:
+        if self._over or (self._makes_socket and self.sock is None):
             self._renew()
             self.protocols, self.extensions = self._offers
             self._prepare()
@@ -218,7 +225,7 @@ class WebSocketBaseClient(WebSocket):
     def _connect(self, deadline: _Deadline) -> None:
         if self.sock is self._own_sock:
             self._connect_own(deadline)
-        elif not _is_connected(self.sock):
+        elif not is_connected(self.sock):
             deadline.apply(self.sock)
             self.sock.connect(self.bind_addr)
         if self._wants_tls and not self._is_secure:
@@ -256,15 +263,19 @@ class WebSocketBaseClient(WebSocket):
                     raise
 
     def _wrap(self, deadline: _Deadline) -> None:
-        if self.ssl_context is None:
-            self.ssl_context = _tls.client_context(self.ssl_options)
-        name = self.ssl_options.get("server_hostname", self.host)
+        context, name = self._tls_options()
         deadline.apply(self.sock)
-        self.sock = self.ssl_context.wrap_socket(
+        self.sock = context.wrap_socket(
             self.sock, server_hostname=name, do_handshake_on_connect=False
         )
         deadline.apply(self.sock)
         self.sock.do_handshake()
+
+    def _tls_options(self) -> tuple[ssl.SSLContext, str | None]:
+        """Return the context, and the name that the server has to prove."""
+        if self.ssl_context is None:
+            self.ssl_context = _tls.client_context(self.ssl_options)
+        return self.ssl_context, self.ssl_options.get("server_hostname", self.host)
 
     def _receive(self, deadline: _Deadline) -> bytes:
         deadline.apply(self.sock)
@@ -356,7 +367,8 @@ def _listed(names: str | Sequence[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
 
 
-def _is_connected(sock: Any) -> bool:
+def is_connected(sock: Any) -> bool:
+    """Say whether a socket is connected."""
     try:
         sock.getpeername()
     except (OSError, AttributeError):
