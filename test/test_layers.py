@@ -62,11 +62,13 @@ LAYERS = {
     "server.asyncioserver": 6,
     "server.asgi": 6,
     "server.tulipserver": 6,
-    "__main__": 7,
+    "_connect": 7,
+    "_serve": 7,
+    "__main__": 7.1,
     "compat": 8,  # for old programs: nothing inside imports it
 }
 LAST_PURE_LAYER = 3
-ADAPTER_LAYERS = (6, 7)
+ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
