@@ -39,11 +39,12 @@ LAYERS = {
     "loop": 4.1,
     "outgoing": 4.1,
     "sending": 4.2,
+    "closing": 4.25,
     "websocket": 4.3,
     "manager": 5,
     "_asyncio": 5,
     "_tls": 5,
-    "async_websocket": 6,
+    "async_websocket": 5.1,
     "client": 6,
     "client.threadedclient": 6,
     "client.geventclient": 6,
@@ -51,6 +52,7 @@ LAYERS = {
     "client.asyncioclient": 6,
     "server": 6,
     "server._accept": 6,
+    "server._opening": 6,
     "server.standalone": 6,
     "server.wsgiutils": 6,
     "server.wsgirefserver": 6,
@@ -61,18 +63,26 @@ LAYERS = {
     "server.asyncioserver": 6,
     "server.asgi": 6,
     "server.tulipserver": 6,
-    "__main__": 7,
+    "_connect": 7,
+    "_serve": 7,
+    "__main__": 7.1,
     "compat": 8,  # for old programs: nothing inside imports it
 }
 LAST_PURE_LAYER = 3
-ADAPTER_LAYERS = (6, 7)
+ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
     ("server.tulipserver", "server.asyncioserver"),
 }
 # What the modules of layer 6 share: any of them may import these.
-SHARED_BY_ADAPTERS = {"_pyopenssl", "client", "server._accept", "server.wsgiutils"}
+SHARED_BY_ADAPTERS = {
+    "_pyopenssl",
+    "client",
+    "server._accept",
+    "server._opening",
+    "server.wsgiutils",
+}
 
 # Layers 0 to 3 turn bytes into messages: they know no socket, no thread and no clock.
 IMPURE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "time"}

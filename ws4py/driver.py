@@ -63,6 +63,9 @@ class Driver(Protocol):
     def release(self, websocket: Any) -> None:
         """Forget ``websocket``, whose descriptor is about to be closed."""
 
+    def ended(self, websocket: Any) -> None:
+        """Called when the ``closed`` of ``websocket`` has returned."""
+
 
 class Threads:
     """Who waits is a thread, and the heartbeat is one."""
@@ -78,6 +81,9 @@ class Threads:
     def beating(self, websocket: Any) -> AbstractContextManager[Any]:
         """Return a thread that beats."""
         return Heartbeat(websocket, websocket.heartbeat_freq)
+
+    def ended(self, websocket: Any) -> None:
+        """Do nothing."""
 
 
 class ThreadDriver(Threads):

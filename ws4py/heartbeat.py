@@ -25,6 +25,17 @@ class Pulse:
         self._due = 0.0
         self._pinged_at: float | None = None
 
+    def schedule(self, seconds: float | None = None) -> None:
+        """Beat by the timers of the websocket's driver: in ``seconds``, and so on."""
+        self._websocket._heartbeat = self._websocket._driver.call_later(
+            self._frequency if seconds is None else seconds, self._tick
+        )
+
+    def _tick(self) -> None:
+        seconds = self.beat()
+        if seconds is not None:
+            self.schedule(seconds)
+
     def beat(self) -> float | None:
         """Do what is due now.
 

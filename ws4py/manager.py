@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from logging import getLogger
-from threading import Lock, Thread, local
-from time import monotonic
-from types import GeneratorType
+from threading import Lock, Thread
 from typing import Any, Callable
 
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop
-from ws4py.messaging import BinaryMessage, TextMessage
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
-from ws4py.sending import Sender
+from ws4py.sending import broadcast
 from ws4py.websocket import WebSocket
 
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
@@ -68,7 +65,6 @@ class WebSocketManager(Threads, Thread):
         self._stopped = self._has_run = False
         # Whether a callback may be running in the loop's thread.
         self._serving = True
-        self._broadcasting = local()
 
     def __len__(self) -> int:
         return len(self.websockets)
@@ -121,20 +117,9 @@ class WebSocketManager(Threads, Thread):
             return
         self._update(websocket)
         if websocket.heartbeat_freq and not websocket._over:
-            self._beat(websocket, Pulse(websocket, websocket.heartbeat_freq))
+            Pulse(websocket, websocket.heartbeat_freq).schedule()
         if websocket._pending():
             self.loop.call_soon(partial(self._serve, websocket, True, False))
-
-    def _beat(self, websocket: WebSocket, pulse: Pulse, seconds: float | None = None) -> None:
-        """Make the heartbeat's next timer."""
-        if seconds is None:
-            seconds = websocket.heartbeat_freq or 0
-        websocket._heartbeat = self.loop.call_later(seconds, partial(self._pulse, websocket, pulse))
-
-    def _pulse(self, websocket: WebSocket, pulse: Pulse) -> None:
-        seconds = pulse.beat()
-        if seconds is not None:
-            self._beat(websocket, pulse, seconds)
 
     def remove(self, websocket: WebSocket) -> None:
         """Drive ``websocket`` no more. Its ``closed`` is not called: it goes on without us."""
@@ -194,9 +179,7 @@ class WebSocketManager(Threads, Thread):
         """Say whether the current thread may wait for a peer: the loop's thread may not."""
         if not self.loop.polls_writes:
             return True
-        if not self.loop.running or self.loop.is_current:
-            return False
-        return not getattr(self._broadcasting, "active", False)
+        return self.loop.running and not self.loop.is_current
 
     def drain(self, websocket: WebSocket) -> None:
         """Write what a websocket has queued, as its peer takes it."""
@@ -204,29 +187,11 @@ class WebSocketManager(Threads, Thread):
             ThreadDriver().drain(websocket)
             return
         self._update(websocket)
-        if not websocket._drain_timed:
-            self._time_drain(websocket, websocket.limits.write_timeout)
+        websocket._time_drain()
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does, unless it cannot."""
         return not self.loop.polls_writes
-
-    def _time_drain(self, websocket: WebSocket, seconds: float | None) -> None:
-        websocket._drain_timed = seconds is not None
-        if seconds is not None:
-            self.loop.call_later(seconds, partial(self._check_drain, websocket))
-
-    def _check_drain(self, websocket: WebSocket) -> None:
-        """Give a peer up that has taken nothing for too long."""
-        timeout = websocket.limits.write_timeout
-        if not websocket._draining or websocket._over or timeout is None:
-            websocket._drain_timed = False
-            return
-        left = websocket._progress + timeout - monotonic()
-        if left > 0:
-            self._time_drain(websocket, left)
-        else:
-            websocket._lose(f"the peer took nothing in {timeout} s")
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
         """Call ``callback`` in the manager's thread, in ``seconds`` seconds."""
@@ -304,36 +269,4 @@ class WebSocketManager(Threads, Thread):
 
         What is wrong with one of them does not matter to the others.
         """
-        chunks = list(message) if isinstance(message, GeneratorType) else None
-        frame = None if chunks is not None else _prepare(message, binary)
-        self._broadcasting.active = True
-        try:
-            for websocket in self:
-                if websocket.terminated:
-                    continue
-                try:
-                    if frame is not None and _sends_plainly(websocket):
-                        websocket._write(frame)
-                    else:
-                        websocket.send(message if chunks is None else (c for c in chunks), binary)
-                except Exception as error:  # noqa: BLE001 - of one among many
-                    logger.info("A broadcast did not reach a websocket: %s", error)
-        finally:
-            self._broadcasting.active = False
-
-
-def _prepare(message: Any, binary: bool) -> bytes | None:
-    """Return the frame of ``message``, unmasked; None if ``send`` is to see what it is."""
-    if not isinstance(message, (str, bytes, bytearray)) or (binary and isinstance(message, str)):
-        return None
-    return (BinaryMessage if binary else TextMessage)(message).single()
-
-
-def _sends_plainly(websocket: WebSocket) -> bool:
-    """Say whether ``send`` would put the prepared frame on the wire."""
-    return (
-        type(websocket).send is Sender.send
-        and type(websocket)._send_frame is Sender._send_frame
-        and "send" not in vars(websocket)
-        and not websocket._masks
-    )
+        broadcast(self, message, binary)

@@ -16,8 +16,9 @@ Every frame goes through ``_write``, under one lock that is never held while any
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
-from threading import Lock
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from threading import Lock, local
 from time import monotonic
 from typing import Callable
 
@@ -35,6 +36,19 @@ PAUSED = -1
 
 #: The frames of a message: opcode, payload, and whether it is the last one.
 Fragments = Generator[tuple[int, bytes, bool], None, None]
+
+
+_here = local()
+
+
+@contextmanager
+def not_waiting() -> Iterator[None]:
+    """Let this thread wait for no peer meanwhile."""
+    _here.hurries = True
+    try:
+        yield
+    finally:
+        _here.hurries = False
 
 
 class Outgoing(Endpoint):
@@ -60,8 +74,9 @@ class Outgoing(Endpoint):
     _sealed = False
     # Somebody has been asked to drain the queue, or to go on with the generator.
     _draining = False
-    # When the kernel last took something of the queue.
+    # When the kernel last took something of the queue; whether a timer looks at that.
     _progress = 0.0
+    _drain_timed = False
     # Whether the peer has shown a sign of life since the heartbeat last looked.
     _alive = False
     # The newest Pong, while the kernel refuses bytes (section 5.5.3).
@@ -117,7 +132,7 @@ class Outgoing(Endpoint):
                 self._wait()
         if self._outgoing or self._broken or self._source:
             self._settle()
-            if self._broken and self._driver.may_wait():
+            if self._broken and self._may_wait():
                 raise Terminated
 
     def _write_close(self, frame: bytes, at_once: bool) -> bool:
@@ -163,6 +178,10 @@ class Outgoing(Endpoint):
         """Bytes that stand before what this thread sends; what is put off comes after fragments."""
         return len(self._outgoing) if self._fragmenter == self._driver.get_ident() else self._queued
 
+    def _may_wait(self) -> bool:
+        """Say whether this thread may wait for the peer."""
+        return self._driver.may_wait() and not getattr(_here, "hurries", False)
+
     def _make_room(self) -> bool:
         """Wait while too much is queued, where that is allowed; False: drop the message."""
         queued, limits = self._ahead, self.limits
@@ -170,7 +189,7 @@ class Outgoing(Endpoint):
             return True
         if self._busy == self._driver.get_ident() and self._answers <= limits.high_water:
             return True  # What others have sent is no reason to stop reading.
-        if self._driver.may_wait():
+        if self._may_wait():
             self._wait_for(limits.low_water)
             return True
         if limits.max_queue is None or queued <= limits.max_queue:
@@ -246,7 +265,7 @@ class Outgoing(Endpoint):
 
     def _defer(self, item: bytes | Fragments) -> bool:
         """Put an item off until the fragmented message has ended, unless this thread may wait."""
-        if self._driver.may_wait():
+        if self._may_wait():
             return False
         self._put_off(item)
         return True
@@ -321,6 +340,25 @@ class Outgoing(Endpoint):
                 starts = self._start_draining()
             if starts:
                 self._driver.drain(self)
+
+    def _time_drain(self, seconds: float | None = None) -> None:
+        """See to it, by the driver's timers, that a peer that takes nothing is given up."""
+        if seconds is None:
+            seconds = self.limits.write_timeout
+        if seconds is not None and not self._drain_timed:
+            self._drain_timed = True
+            self._driver.call_later(seconds, self._check_drain)
+
+    def _check_drain(self) -> None:
+        self._drain_timed = False
+        timeout = self.limits.write_timeout
+        if not self._draining or self._over or timeout is None:
+            return
+        left = self._progress + timeout - monotonic()
+        if left > 0:
+            self._time_drain(left)
+        else:
+            self._lose(f"the peer took nothing in {timeout} s")
 
     def _advance(self) -> bool:
         """Write what the kernel takes of the queue; return whether that was all of it."""

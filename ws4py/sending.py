@@ -6,7 +6,8 @@ goes on when that drains.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from logging import getLogger
 from os import urandom
 from types import GeneratorType
 from typing import Any
@@ -20,8 +21,18 @@ from ws4py.framing import (
     encode_header,
 )
 from ws4py.masking import mask
-from ws4py.messaging import NO_STATUS, CloseControlMessage, Message, Payload, PingControlMessage
-from ws4py.outgoing import PAUSED, Fragments, Outgoing
+from ws4py.messaging import (
+    NO_STATUS,
+    BinaryMessage,
+    CloseControlMessage,
+    Message,
+    Payload,
+    PingControlMessage,
+    TextMessage,
+)
+from ws4py.outgoing import PAUSED, Fragments, Outgoing, not_waiting
+
+logger = getLogger("ws4py")
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.
 _LARGE = 16 * 1024
@@ -103,7 +114,7 @@ class Sender(Outgoing):
 
     def _send_fragments(self, fragments: Fragments) -> None:
         """Send a message of several frames; in a loop's thread as far as there is room."""
-        waits = self._driver.may_wait()
+        waits = self._may_wait()
         with self._lock:
             self._push_gathered()
             while self._fragmenter is not None and not self._broken and not self._ending:
@@ -167,6 +178,43 @@ class Sender(Outgoing):
     def _crashed(self, error: BaseException) -> None:
         """Close the connection because the application's code failed."""
         raise NotImplementedError
+
+
+def broadcast(websockets: Iterable[Any], message: Any, binary: bool = False) -> None:
+    """Send ``message`` to each of ``websockets``, as ``send`` takes it; wait for none.
+
+    What is wrong with one of them does not matter to the others.
+    """
+    chunks = list(message) if isinstance(message, GeneratorType) else None
+    frame = None if chunks is not None else _prepare(message, binary)
+    with not_waiting():
+        for websocket in websockets:
+            if websocket.terminated:
+                continue
+            try:
+                if frame is not None and _sends_plainly(websocket):
+                    websocket._write(frame)
+                else:
+                    websocket.send(message if chunks is None else (c for c in chunks), binary)
+            except Exception as error:  # noqa: BLE001 - of one among many
+                logger.info("A broadcast did not reach a websocket: %s", error)
+
+
+def _prepare(message: Any, binary: bool) -> bytes | None:
+    """Return the frame of ``message``, unmasked; None if ``send`` is to see what it is."""
+    if not isinstance(message, (str, bytes, bytearray)) or (binary and isinstance(message, str)):
+        return None
+    return (BinaryMessage if binary else TextMessage)(message).single()
+
+
+def _sends_plainly(websocket: Any) -> bool:
+    """Say whether ``send`` would put the prepared frame on the wire."""
+    return (
+        type(websocket).send is Sender.send
+        and type(websocket)._send_frame is Sender._send_frame
+        and "send" not in vars(websocket)
+        and not websocket._masks
+    )
 
 
 def _encode(payload: Any, binary: bool) -> bytes:

@@ -1,8 +1,7 @@
 """WebSocket: one connection, as an application sees it.
 
 Bytes come in through ``process``, whoever read them; ``once`` and ``run`` read them from a
-socket. What is sent goes through :mod:`ws4py.sending`. The state of the closing handshake is three
-facts: ``close_sent``, ``close_received``, and that all is over.
+socket. What is sent goes through :mod:`ws4py.sending`; how it ends is :mod:`ws4py.closing`.
 
 Callbacks run one at a time: ``opened`` first, ``closed`` last and exactly once, whoever ended the
 connection. If a thread reads it, that thread calls ``closed``, after the callback it is in.
@@ -14,18 +13,14 @@ from contextlib import suppress
 from logging import getLogger
 from typing import Any, Callable
 
+from ws4py.closing import Closing, Returned
 from ws4py.driver import Cancellable
 from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
-from ws4py.messaging import (
-    ABNORMAL,
-    CloseControlMessage,
-    Payload,
-    PongControlMessage,
-)
+from ws4py.messaging import CloseControlMessage, PongControlMessage
 from ws4py.outgoing import Outgoing
 from ws4py.sending import Sender
-from ws4py.streaming import DataMessage, Stream, is_valid_closing_code
+from ws4py.streaming import DataMessage, Stream
 from ws4py.transport import Endpoint
 
 __all__ = ["EchoWebSocket", "Heartbeat", "WebSocket"]
@@ -36,7 +31,7 @@ logger = getLogger("ws4py")
 DEFAULT_READING_SIZE = 64 * 1024
 
 
-class WebSocket(Sender):
+class WebSocket(Closing):
     """A connection after its opening handshake. Subclass it, and override the callbacks.
 
     Args:
@@ -59,31 +54,17 @@ class WebSocket(Sender):
     #: Bytes that are read at once, at most.
     reading_buffer_size = DEFAULT_READING_SIZE
 
-    close_received = False
-    close_code: int | None = None
-    close_reason: str | None = None
-    #: Bytes that came with the opening handshake and have not been processed yet.
-    buf = b""
-
-    _is_client = False
-    # Whether the opening handshake is over.
-    _connected = True
     _opened = False
     # What came after a violation is read, and thrown away.
     _discarding = False
-    # The application has failed: it gets no more messages.
-    _failed = False
-    # There is no room for answers: the peer is not read.
+    # There is no room for answers, or the application is occupied: the peer is not read.
     _paused = False
-    _lost = False
-    # What is known of the end, if no Close has come.
-    _reason: str | None = None
-    _deadline: Cancellable | None = None
+    # The parser stands at something that has not been handled yet.
+    _unhandled = False
     # Kept here by the loop that drives the connection, if there is one.
     _fd = -1
     _watched = False
     _reads_only = False
-    _drain_timed = False
     _heartbeat: Cancellable | None = None
 
     def __init__(
@@ -106,184 +87,21 @@ class WebSocket(Sender):
         """Begin anew, whatever this object has been before."""
         for name in _STATE if "_lock" in vars(self) else ():
             vars(self).pop(name, None)
-        Sender.__init__(self)
+        Closing.__init__(self)
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
 
-    @property
-    def _masks(self) -> bool:
-        return self.stream is not None and self.stream.always_mask
-
-    @property
-    def close_sent(self) -> bool:
-        """Whether our Close has been sent, or is queued behind what was sent before it."""
-        return self._close_sent
-
-    @property
-    def terminated(self) -> bool:
-        """Whether the connection has ended, or both sides have said that they close it."""
-        return self._over or (self._close_sent and self.close_received)
-
-    @property
-    def client_terminated(self) -> bool:
-        """Whether the client has sent its Close, or the connection has ended."""
-        return self._over or (self._close_sent if self._is_client else self.close_received)
-
-    @client_terminated.setter
-    def client_terminated(self, value: bool) -> None:
-        self._set_terminated(self._is_client, value)
-
-    @property
-    def server_terminated(self) -> bool:
-        """Whether the server has sent its Close, or the connection has ended."""
-        return self._over or (self.close_received if self._is_client else self._close_sent)
-
-    @server_terminated.setter
-    def server_terminated(self, value: bool) -> None:
-        self._set_terminated(not self._is_client, value)
-
-    def _set_terminated(self, ours: bool, value: bool) -> None:
-        if ours:
-            self._close_sent = value
-        else:
-            self.close_received = value
-
-    def opened(self) -> None:
+    def opened(self) -> Returned:
         """Called when the opening handshake has succeeded, before any message."""
 
-    def received_message(self, message: DataMessage) -> None:
+    def received_message(self, message: DataMessage) -> Returned:
         """Called with each TextMessage or BinaryMessage, once it is complete."""
 
-    def ponged(self, pong: PongControlMessage) -> None:
+    def ponged(self, pong: PongControlMessage) -> Returned:
         """Called with each Pong."""
-
-    def closed(self, code: int, reason: str | None = None) -> None:
-        """Called when the connection has ended.
-
-        Args:
-            code: That of the peer's Close frame, 1005 if that was empty, 1006 if none came.
-            reason: The one the peer gave; if none came, what is known of the end.
-        """
 
     def unhandled_error(self, error: OSError) -> None:
         """Called with an error of the socket, while it was read; logs it."""
         logger.error("Failed to receive data: %s", error)
-
-    def close(self, code: int = 1000, reason: Payload = "") -> None:
-        """Begin the closing handshake (:rfc:`6455#section-7.1.2`).
-
-        The Close goes behind what has been sent. The peer then has ``limits.close_timeout``
-        seconds to end the connection. Calls after the first one do nothing.
-
-        Args:
-            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 for an empty Close.
-            reason: For the peer; cut to 123 bytes.
-
-        Raises:
-            ValueError: No Close frame can have that code.
-        """
-        self._close(code, reason)
-
-    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
-        if not self._connected and not self._over:
-            raise RuntimeError("a client cannot be closed before it is connected")
-        message = CloseControlMessage(code, reason)
-        if message.data and not is_valid_closing_code(code or 0):
-            raise ValueError(f"{code} is not a code that a Close frame can have")
-        if not self._write_close(message.single(self._masks), at_once):
-            logger.debug("A websocket that is closing or has ended was closed again")
-            return
-        seconds = self.limits.close_timeout
-        if seconds is not None:
-            self._deadline = self._driver.call_later(seconds, self._expire)
-            if self._over:  # The peer was faster.
-                self._deadline.cancel()
-        self._settle()
-
-    def _expire(self) -> None:
-        self._lose(f"the peer did not end the connection in {self.limits.close_timeout} s")
-
-    def _lose(self, why: str) -> None:
-        with self._lock:
-            if self._over or self._lost:
-                return
-            self._lost = True
-            self._drop_queue()
-        self._reason = self._reason or why
-        logger.info("A connection is given up: %s", why)
-        if self._transport is not None:
-            self._transport.shutdown()
-        self._end()
-
-    def _give_up(self, why: str) -> None:
-        """Tell a peer that seems dead, and wait neither for it to read that nor to answer."""
-        self._reason = why
-        self._write_close(CloseControlMessage(1011, why).single(self._masks), at_once=True)
-        self._lose(why)
-
-    def _crashed(self, error: BaseException) -> None:
-        if isinstance(error, Terminated) and (self.terminated or self._broken):
-            logger.debug("A callback sent on a connection that had ended")
-            return
-        logger.error("An exception in the application closes its websocket", exc_info=error)
-        self._failed = True
-        self._close(1011, "Internal error", at_once=True)
-
-    def close_connection(self) -> None:
-        """Shut the socket down and close it; errors do not matter.
-
-        If another thread reads it, that one closes it.
-        """
-        self._sock = None
-        transport = self._transport
-        if transport is None:
-            return
-        if self._driver.may_close(self):
-            self._transport = None
-            self._driver.release(self)
-            transport.close()
-        else:
-            transport.shutdown()
-
-    def terminate(self) -> None:
-        """End the connection now, without a closing handshake, and call ``closed``.
-
-        If another thread reads the connection, that thread does so, and this one does not wait.
-        """
-        self.flush()
-        self._end()
-
-    def _end(self) -> None:
-        with self._lock:
-            self._ending = True
-            self._wake()
-        if self._busy != self._driver.get_ident():
-            self._driver.finish(self)
-
-    def _finish(self) -> None:
-        """Call ``closed`` and let go of everything; what ``Driver.finish`` calls."""
-        with self._lock:
-            if self._over:
-                return
-            self._over = True
-            self._drop_queue()
-        if self._deadline is not None:
-            self._deadline.cancel()
-        closing = self.stream.closing
-        self.close_code = ABNORMAL if closing is None else closing.code
-        self.close_reason = self._reason or "Going away" if closing is None else str(closing)
-        stream, transport = self.stream, self._transport
-        self._driver.release(self)
-        try:
-            self.closed(self.close_code, self.close_reason)
-        except Exception:
-            logger.exception("An exception in closed()")
-        finally:
-            if transport is not None:
-                transport.close()
-            stream._cleanup()
-            if self.stream is stream:  # else closed() has connected again
-                self._sock = self._transport = self.stream = self.environ = None
-                self.buf = b""
 
     def process(self, data: bytes) -> bool:
         """Handle bytes of the peer.
@@ -306,8 +124,12 @@ class WebSocket(Sender):
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
         try:
-            wanted = parser.send(data)
+            wanted = 0 if self._unhandled else parser.send(data)
             while not wanted:
+                self._unhandled = self._occupied(stream)
+                if self._unhandled:
+                    self._paused = True
+                    break
                 self._gatherer = me if stream.unread and self.gather else None
                 if self._gathered:
                     self._flush_old()
@@ -322,6 +144,10 @@ class WebSocket(Sender):
             self.flush()
             self._busy = None
         return not self._is_done()
+
+    def _occupied(self, stream: Stream) -> bool:
+        """Say whether what the stream has is to wait until the application has done other work."""
+        return False
 
     def _has_room(self) -> bool:
         """Say whether the peer may be read; wait for that in a thread of its own."""
@@ -359,7 +185,7 @@ class WebSocket(Sender):
         elif stream.errors:
             self._refuse(stream.errors[0])
 
-    def _call(self, callback: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, callback: Callable[..., Returned], *arguments: Any) -> None:
         try:
             callback(*arguments)
         except Exception as error:  # noqa: BLE001 - the application's
@@ -400,7 +226,7 @@ class WebSocket(Sender):
         self._advance()
         if len(self._outgoing) <= self.limits.low_water:
             self._pull()
-        if paused and self._queued <= self.limits.low_water:
+        if paused and self._queued <= self.limits.low_water and not self._occupied(self.stream):
             return self._parse(None) and (not self._pending() or self.once())
         self._paused = paused
         return not self._is_done()
@@ -422,8 +248,7 @@ class WebSocket(Sender):
             try:
                 data = self._read()
             except OSError as error:
-                if not (self._close_sent or self._ending or self._broken):
-                    self._call(self.unhandled_error, error)
+                self._read_failed(error)
                 return False
             if data is None:
                 return True
@@ -431,6 +256,11 @@ class WebSocket(Sender):
                 return False
             if not self._pending():
                 return True
+
+    def _read_failed(self, error: OSError) -> None:
+        """Tell of an error, unless the connection is ending anyhow."""
+        if not (self._close_sent or self._ending or self._broken):
+            self._call(self.unhandled_error, error)
 
     def _read(self) -> bytes | None:
         if self.buf:
@@ -484,7 +314,7 @@ _STATE = [
     "buf",
     *(
         name
-        for base in (Endpoint, Outgoing, Sender, WebSocket)
+        for base in (Endpoint, Outgoing, Sender, Closing, WebSocket)
         for name, value in vars(base).items()
         if name[0] == "_" and name[:2] != "__" and not callable(value)
     ),

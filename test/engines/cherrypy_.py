@@ -17,7 +17,7 @@ from cherrypy import _cpserver, _cpwsgi_server
 from cherrypy.process.servers import ServerAdapter
 from cherrypy.process.wspbus import Bus
 
-from test.engines import Engine
+from test.engines import Engine, Served
 from test.helpers import TIMEOUT
 from ws4py.server.cherrypyserver import WebSocketPlugin, WebSocketTool
 
@@ -112,22 +112,21 @@ def port_of(server: Any) -> int:
 
 
 @contextmanager
-def builtin(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
+def builtin(handler: Any, tls: Any, **options: Any) -> Iterator[Served]:
+    plugin = WebSocketPlugin(None)
     app = application(Root(), handler_cls=handler, **options)
-    with serving(app, tls=tls and TLSAdapter(tls)) as server:
-        yield port_of(server)
+    if isinstance(tls, ssl.SSLContext):
+        tls = TLSAdapter(tls)
+    with serving(app, plugin, tls) as server:
+        yield Served(port_of(server), plugin.broadcast, plugin.bus.stop)
 
 
-@contextmanager
-def pyopenssl(
-    certificate: Path, handler: Any, _tls: ssl.SSLContext, **options: Any
-) -> Iterator[int]:
+def pyopenssl(certificate: Path, handler: Any, _tls: ssl.SSLContext, **options: Any) -> Any:
     """Serve with the TLS of pyOpenSSL; the key of ``certificate`` is beside it."""
     from cheroot.ssl.pyopenssl import pyOpenSSLAdapter
 
     tls = pyOpenSSLAdapter(str(certificate), str(certificate.with_suffix(".key")))
-    with serving(application(Root(), handler_cls=handler, **options), tls=tls) as server:
-        yield port_of(server)
+    return builtin(handler, tls, **options)
 
 
-ENGINES = [Engine("cherrypy", builtin)]
+ENGINES = [Engine("cherrypy", builtin, thread="WebSocketManager")]

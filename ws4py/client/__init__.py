@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from http.client import HTTPException, HTTPResponse
-from io import BufferedReader, RawIOBase
 from time import monotonic
-from typing import Any, Callable, NamedTuple, Union
+from typing import Any, NamedTuple, Union
 from urllib.parse import urlsplit
 
 from ws4py import _tls, handshake
@@ -92,6 +90,9 @@ class WebSocketBaseClient(WebSocket):
     """
 
     _is_client = True
+    # Whether the socket is there before it is connected.
+    _makes_socket = True
+    _own_sock: Any = None
 
     def __init__(
         self,
@@ -123,6 +124,10 @@ class WebSocketBaseClient(WebSocket):
         """Make what one connection needs: a socket, not connected yet, and a key."""
         self._connected = False
         self.key = handshake.make_key()
+        if self._makes_socket:
+            self._make_socket()
+
+    def _make_socket(self) -> None:
         self._addresses: list[Any] = []
         if self.unix_socket_path is None:
             self._addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
@@ -181,31 +186,46 @@ class WebSocketBaseClient(WebSocket):
             FileNotFoundError: A file that ``ssl_options`` names does not exist.
             RuntimeError: It is connected already.
         """
-        if self._connected and not self._over:
-            raise RuntimeError("this client is connected already")
-        if self._over or self.sock is None:
-            self._renew()
-            self.protocols, self.extensions = self._offers
-            self._prepare()
-        seconds = self.limits.open_timeout if self.open_timeout is None else self.open_timeout
-        deadline = _Deadline(seconds)
+        self._start_over()
+        deadline = _Deadline(self._open_timeout)
         try:
             self._connect(deadline)
-        except BaseException as error:
-            self._over = True
-            self.close_connection()
-            if isinstance(error, (TimeoutError, socket.timeout)):
-                raise HandshakeTimeout(f"no connection to {self.url} in {seconds} s") from error
+        except (TimeoutError, socket.timeout) as error:
+            self._abandon()
+            raise self._timed_out() from error
+        except BaseException:
+            self._abandon()
             raise
         self._connected = True
         if self._transport is not None:
             self._transport.block(self.sock_timeout)
         self.handshake_ok()
 
+    def _start_over(self) -> None:
+        """Become a new connection, unless this is one that has not been used."""
+        if self._connected and not self._over:
+            raise RuntimeError("this client is connected already")
+        if self._over or (self._makes_socket and self.sock is None):
+            self._renew()
+            self.protocols, self.extensions = self._offers
+            self._prepare()
+
+    @property
+    def _open_timeout(self) -> float | None:
+        return self.limits.open_timeout if self.open_timeout is None else self.open_timeout
+
+    def _abandon(self) -> None:
+        """Let go of everything: there is no connection."""
+        self._over = True
+        self.close_connection()
+
+    def _timed_out(self) -> HandshakeTimeout:
+        return HandshakeTimeout(f"no connection to {self.url} in {self._open_timeout} s")
+
     def _connect(self, deadline: _Deadline) -> None:
         if self.sock is self._own_sock:
             self._connect_own(deadline)
-        elif not _is_connected(self.sock):
+        elif not is_connected(self.sock):
             deadline.apply(self.sock)
             self.sock.connect(self.bind_addr)
         if self._wants_tls and not self._is_secure:
@@ -213,15 +233,16 @@ class WebSocketBaseClient(WebSocket):
         request = self.handshake_request
         deadline.apply(self.sock)
         self.sock.sendall(request)
-        reader = handshake.HeadReader(self.limits, is_request=False)
-        head = None
-        while head is None:
-            data = self._receive(deadline)
-            if not data:
-                raise HandshakeError("Invalid response: the server closed the connection")
-            head = reader.feed(data)
-        self._judge(head, reader.rest, deadline)
-        self.buf = reader.rest
+        answer = self._read_answer()
+        next(answer)
+        with suppress(StopIteration):
+            while True:
+                try:
+                    data = self._receive(deadline)
+                except OSError as error:
+                    answer.throw(error)
+                else:
+                    answer.send(data)
 
     def _connect_own(self, deadline: _Deadline) -> None:
         """Connect to the first address of the host that answers."""
@@ -242,22 +263,37 @@ class WebSocketBaseClient(WebSocket):
                     raise
 
     def _wrap(self, deadline: _Deadline) -> None:
-        if self.ssl_context is None:
-            self.ssl_context = _tls.client_context(self.ssl_options)
-        name = self.ssl_options.get("server_hostname", self.host)
+        context, name = self._tls_options()
         deadline.apply(self.sock)
-        self.sock = self.ssl_context.wrap_socket(
+        self.sock = context.wrap_socket(
             self.sock, server_hostname=name, do_handshake_on_connect=False
         )
         deadline.apply(self.sock)
         self.sock.do_handshake()
 
-    def _receive(self, deadline: _Deadline, size: int = 4096) -> bytes:
+    def _tls_options(self) -> tuple[ssl.SSLContext, str | None]:
+        """Return the context, and the name that the server has to prove."""
+        if self.ssl_context is None:
+            self.ssl_context = _tls.client_context(self.ssl_options)
+        return self.ssl_context, self.ssl_options.get("server_hostname", self.host)
+
+    def _receive(self, deadline: _Deadline) -> bytes:
         deadline.apply(self.sock)
-        data: bytes = self.sock.recv(size)
+        data: bytes = self.sock.recv(4096)
         return data
 
-    def _judge(self, head: handshake.Head, rest: bytes, deadline: _Deadline) -> None:
+    def _read_answer(self) -> Generator[None, bytes, None]:
+        """Judge what the server answers; is sent what is received, ``b""`` at the end.
+
+        An OSError that is thrown in while the body of a refusal is read only cuts that short.
+        """
+        reader = handshake.HeadReader(self.limits, is_request=False)
+        head = None
+        while head is None:
+            data = yield
+            if not data:
+                raise HandshakeError("Invalid response: the server closed the connection")
+            head = reader.feed(data)
         try:
             self.process_response_line(head.line.encode("latin-1"))
             fields = handshake.build_head("", head.fields)[2:]
@@ -267,22 +303,16 @@ class WebSocketBaseClient(WebSocket):
             if error.status is None:
                 error.status = 101
             else:
-                error.body = self._read_body(head, rest, deadline)
+                body = handshake.BodyReader(head, self.limits.max_body)
+                with suppress(OSError):
+                    data = reader.rest
+                    while not body.feed(data):
+                        data = yield
+                        if not data:
+                            break
+                error.body = body.data
             raise
-
-    def _read_body(self, head: handshake.Head, rest: bytes, deadline: _Deadline) -> bytes:
-        """Read what explains a refusal, as much of it as comes in time."""
-        begun = handshake.build_head(head.line, head.fields) + rest
-        response = HTTPResponse(_Resumed(begun, lambda size: self._receive(deadline, size)))  # type: ignore[arg-type]
-        body = b""
-        with suppress(OSError, HTTPException, ValueError):
-            response.begin()
-            while len(body) < self.limits.max_body:
-                piece = response.read1(self.limits.max_body - len(body))
-                if not piece:
-                    break
-                body += piece
-        return body
+        self.buf = reader.rest
 
     def process_response_line(self, response_line: bytes) -> None:
         """Judge the first line of the response.
@@ -333,32 +363,12 @@ class _Deadline:
         sock.settimeout(left / shares)
 
 
-class _Resumed(RawIOBase):
-    """A file of bytes that have come already, and of what is received after them."""
-
-    def __init__(self, begun: bytes, receive: Callable[[int], bytes]) -> None:
-        super().__init__()
-        self._begun = begun
-        self._receive = receive
-
-    def makefile(self, _mode: str) -> BufferedReader:
-        return BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data, self._begun = self._begun[: len(buffer)], self._begun[len(buffer) :]
-        data = data or self._receive(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
 def _listed(names: str | Sequence[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
 
 
-def _is_connected(sock: Any) -> bool:
+def is_connected(sock: Any) -> bool:
+    """Say whether a socket is connected."""
     try:
         sock.getpeername()
     except (OSError, AttributeError):

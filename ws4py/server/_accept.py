@@ -27,9 +27,10 @@ class Acceptor:
         protocols, extensions, origins: See :class:`ws4py.handshake.ServerHandshake`.
         limits: A :class:`ws4py.limits.Limits` for each websocket; None leaves its class's.
         heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
+        is_async: Whether the callbacks of an :class:`ws4py.async_websocket.WebSocket` are awaited.
 
     Raises:
-        TypeError: ``handler_cls`` cannot be called, or has a callback that is a coroutine function.
+        TypeError: ``handler_cls`` cannot be called, or has a callback that nobody would await.
         ValueError: A subprotocol, an extension or an origin cannot be one.
     """
 
@@ -41,8 +42,9 @@ class Acceptor:
         origins: Sequence[str | None] | None = None,
         limits: Limits | None = None,
         heartbeat_freq: float | None = None,
+        is_async: bool = False,
     ) -> None:
-        self.handler_cls = check_handler(handler_cls)
+        self.handler_cls = check_handler(handler_cls, is_async)
         self.handshake = ServerHandshake(protocols or (), extensions or (), origins or ())
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
@@ -75,19 +77,25 @@ class Acceptor:
         return websocket
 
 
-def check_handler(handler_cls: Any) -> Callable[..., WebSocket]:
-    """Return ``handler_cls``, if it can be one.
+def check_handler(handler_cls: Any, is_async: bool = False) -> Callable[..., WebSocket]:
+    """Return ``handler_cls``, if it can be one on an engine that awaits callbacks, or does not.
 
     Raises:
         TypeError: It cannot.
     """
     if not callable(handler_cls):
         raise TypeError(f"{handler_cls!r} is not a subclass of WebSocket")
-    for name in _CALLBACKS:
-        if iscoroutinefunction(getattr(handler_cls, name, None)):
+    name = getattr(handler_cls, "__name__", handler_cls)
+    awaits = getattr(handler_cls, "_awaits", False)
+    if awaits and not is_async:
+        raise TypeError(
+            f"{name} needs an engine on asyncio: derive it from ws4py's plain WebSocket"
+        )
+    for callback in () if awaits else _CALLBACKS:
+        if iscoroutinefunction(getattr(handler_cls, callback, None)):
             raise TypeError(
-                f"{getattr(handler_cls, '__name__', handler_cls)}.{name} is a coroutine function, "
-                "which nothing here awaits: define it with def"
+                f"{name}.{callback} is a coroutine function, which nothing here awaits: "
+                "define it with def, or derive from ws4py.async_websocket.WebSocket"
             )
     checked: Callable[..., WebSocket] = handler_cls
     return checked

@@ -10,24 +10,14 @@ import errno
 import socket
 import ssl
 from collections.abc import Generator, Mapping, Sequence
-from io import BytesIO, StringIO
 from logging import getLogger
 from pathlib import Path
 from threading import Event
 from typing import Any, Callable
-from wsgiref.handlers import SimpleHandler
 
-from ws4py.exc import HandshakeError
-from ws4py.handshake import (
-    HeadReader,
-    build_head,
-    build_switch,
-    make_environ,
-    refusal,
-)
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
-from ws4py.server._accept import Acceptor
+from ws4py.server._opening import Handler, Opening, Site
 from ws4py.transport import TLSTransport, make_transport, send_at_once
 from ws4py.websocket import DEFAULT_READING_SIZE, EchoWebSocket, WebSocket
 
@@ -35,7 +25,6 @@ __all__ = ["WebSocketServer"]
 
 logger = getLogger("ws4py")
 
-Handler = Callable[..., WebSocket]
 #: Yields whether it waits to read, and whether it waits to write.
 Steps = Generator[tuple[bool, bool], None, None]
 
@@ -95,19 +84,15 @@ class WebSocketServer:
         http: Callable[..., Any] | None = None,
         manager: WebSocketManager | None = None,
     ) -> None:
-        def make(handler: Handler) -> Acceptor:
-            return Acceptor(handler, protocols, extensions, origins, limits, heartbeat_freq)
-
-        self.limits = limits or Limits()
         self.ssl_context = ssl_context
-        self.http = http
-        for path in handler_cls if isinstance(handler_cls, Mapping) else ():
-            if not path.startswith("/"):
-                raise ValueError(f"{path!r} is not a path: it begins with '/'")
-        self._acceptors: dict[str | None, Acceptor] = (
-            {path: make(handler) for path, handler in handler_cls.items()}
-            if isinstance(handler_cls, Mapping)
-            else {None: make(handler_cls)}
+        self._site = Site(
+            handler_cls,
+            protocols=protocols,
+            extensions=extensions,
+            origins=origins,
+            limits=limits,
+            heartbeat_freq=heartbeat_freq,
+            http=http,
         )
         self._openings: set[_Opening] = set()
         self._owns_manager = manager is None
@@ -201,18 +186,6 @@ class WebSocketServer:
                 continue
             _Opening(self, sock)
 
-    def acceptor(self, environ: dict[str, Any]) -> Acceptor:
-        """Return what accepts requests for the path of ``environ``.
-
-        Raises:
-            HandshakeError: There is nothing at that path.
-        """
-        path = environ["PATH_INFO"]
-        found = self._acceptors.get(path) or self._acceptors.get(None)
-        if found is None:
-            raise HandshakeError(f"there is no WebSocket at {path}", 404)
-        return found
-
 
 class _Opening:
     """A connection that has been accepted and is not a websocket yet."""
@@ -224,10 +197,9 @@ class _Opening:
         send_at_once(sock)
         self._transport = make_transport(sock)
         self._fd = sock.fileno()
-        self._reader = HeadReader(server.limits)
         self._run = self._steps(sock)
         server._openings.add(self)
-        seconds = server.limits.open_timeout
+        seconds = server._site.limits.open_timeout
         self._timer = None if seconds is None else self._loop.call_later(seconds, self.end)
         self._loop.watch(self._fd, self._step)
         self._step(True, False)
@@ -266,28 +238,19 @@ class _Opening:
             self._transport = tls = TLSTransport(sock)
             while not tls.handshake():
                 yield tls.interest(True, False)
-        try:
-            environ = yield from self._read_request(sock)
-            if environ is None:
+        opening = Opening(self._server._site, sock, context is not None)
+        answer = None
+        while answer is None:
+            data = yield from self._read()
+            if not data:
                 return
-            if self._server.http is not None and "HTTP_UPGRADE" not in environ:
-                answer = run_application(self._server.http, (yield from self._read_body(environ)))
-            else:
-                acceptor = self._server.acceptor(environ)
-                accepted = acceptor.accept(environ)
-                websocket = acceptor.make(sock, accepted.protocols, accepted.extensions, environ)
-                yield from self._write(build_switch(accepted))
-                websocket.buf = self._reader.rest
-                self._hand_over(websocket)
-                return
-        except HandshakeError as error:
-            logger.info("An opening handshake was refused: %s", error)
-            status, headers, body = refusal(error)
-            if not any(name == "Connection" for name, _ in headers):
-                headers.append(("Connection", "close"))
-            answer = build_head(f"HTTP/1.1 {status}", headers) + body
-        yield from self._write(answer)
-        yield from self._linger()
+            answer = opening.feed(data)
+        yield from self._write(answer.data)
+        if answer.websocket is None:
+            yield from self._linger()
+        else:
+            answer.websocket.buf = opening.rest
+            self._hand_over(answer.websocket)
 
     def _hand_over(self, websocket: WebSocket) -> None:
         self._release()
@@ -299,43 +262,6 @@ class _Opening:
         except BaseException:
             websocket.terminate()
             raise
-
-    def _read_request(
-        self, sock: socket.socket
-    ) -> Generator[tuple[bool, bool], None, dict[str, Any] | None]:
-        head = None
-        while head is None:
-            data = yield from self._read()
-            if not data:
-                return None
-            head = self._reader.feed(data)
-        environ = make_environ(head, "http" if self._server.ssl_context is None else "https")
-        for name, address in (("REMOTE", sock.getpeername()), ("SERVER", sock.getsockname())):
-            if isinstance(address, tuple):
-                environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
-        environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
-        environ.setdefault("SERVER_PORT", "0")
-        return environ
-
-    def _read_body(
-        self, environ: dict[str, Any]
-    ) -> Generator[tuple[bool, bool], None, dict[str, Any]]:
-        """Put the body of a plain request into its environ."""
-        length, most = environ.get("CONTENT_LENGTH") or "0", self._server.limits.max_body
-        if "HTTP_TRANSFER_ENCODING" in environ:
-            raise HandshakeError("a body has to have a Content-Length", 411)
-        if not (length.isascii() and length.isdigit()):
-            raise HandshakeError(f"{length!r} is not a length", 400)
-        if len(length) > 18 or int(length) > most:
-            raise HandshakeError(f"a body of {length} bytes, where {most} are accepted", 413)
-        body = self._reader.rest
-        while len(body) < int(length):
-            data = yield from self._read()
-            if not data:
-                raise ConnectionAbortedError("the body of a request is not complete")
-            body += data
-        environ["wsgi.input"] = BytesIO(body[: int(length)])
-        return environ
 
     def _read(self) -> Generator[tuple[bool, bool], None, bytes]:
         while True:
@@ -355,26 +281,6 @@ class _Opening:
         self._transport.half_close()
         while (yield from self._read()):
             pass
-
-
-class _PlainHandler(SimpleHandler):
-    """Runs a WSGI application for one plain request."""
-
-    os_environ: dict[str, str] = {}  # noqa: RUF012 - as in the base class
-    server_software = "ws4py"
-
-    def log_exception(self, exc_info: Any) -> None:
-        logger.error("An exception in the application for plain requests", exc_info=exc_info)
-
-
-def run_application(application: Callable[..., Any], environ: dict[str, Any]) -> bytes:
-    """Return the whole response of a WSGI application (PEP 3333)."""
-    response = BytesIO()
-    body = environ.pop("wsgi.input")
-    handler = _PlainHandler(body, response, StringIO(), environ, False, False)
-    handler.run(application)
-    head, blank, content = response.getvalue().partition(b"\r\n\r\n")
-    return head + blank + (b"" if environ["REQUEST_METHOD"] == "HEAD" else content)
 
 
 def _bind(address: tuple[str, int] | str) -> socket.socket:

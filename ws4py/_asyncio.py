@@ -1,0 +1,355 @@
+"""The asyncio engine, for both roles, on any loop: asyncio's own, uvloop, Tornado's.
+
+The loop's transport moves the bytes. Its buffer holds no more than what the kernel has refused of
+one write: from then on it refuses too, as a socket would, and what is sent is queued where every
+engine queues it. Off the loop's thread it refuses everything, so that the loop sends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from functools import partial
+from threading import get_ident
+from typing import Any, Callable
+
+from ws4py.driver import Threads
+from ws4py.heartbeat import Pulse
+from ws4py.transport import Data, Transport
+from ws4py.websocket import WebSocket
+
+__all__ = ["READY", "Connection", "LoopTransport", "Room", "Timer", "call_soon"]
+
+#: Bytes that a loop's transport is given at once: a peer that takes this many shows progress.
+CHUNK = 64 * 1024
+#: Seconds without a byte, after which a peer that has been told of the end is taken to be silent.
+QUIET = 0.25
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Call ``callback`` in the loop's next turn; here and now if the loop has been closed."""
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+        callback()
+
+
+class Timer:
+    """A call at a certain time, which any thread can cancel.
+
+    Args:
+        here: Whether this is the loop's thread.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        seconds: float,
+        callback: Callable[[], object],
+        here: bool,
+    ) -> None:
+        self._callback: Callable[[], object] | None = callback
+        self._handle: asyncio.TimerHandle | None = None
+        self._due = loop.time() + seconds
+        self._loop = loop
+        if here:
+            self._start()
+        else:
+            call_soon(loop, self._start)
+
+    def _start(self) -> None:
+        if self._callback is not None and not self._loop.is_closed():
+            self._thread = get_ident()
+            self._handle = self._loop.call_at(self._due, self._call)
+
+    def _call(self) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
+
+    def cancel(self) -> None:
+        """See that the call is not made."""
+        self._callback = None
+        if self._handle is not None and self._thread == get_ident():
+            self._handle.cancel()
+
+
+class LoopTransport(Transport):
+    """A transport of asyncio, or what is like one; ``sock`` is that."""
+
+    #: It refuses what is written, until it has sent what it has.
+    full = False
+    #: The connection is gone.
+    lost = False
+    #: Something has been received lately.
+    heard = True
+
+    def __init__(self, sock: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = get_ident()
+        self._abort: Timer | None = None
+        #: Seconds that what has been written may take to leave after :meth:`close`.
+        self.close_timeout: float | None = None
+        super().__init__(sock)
+
+    def _adopt(self) -> None:
+        # 1 and not 0: asyncio's TLS counts a buffer as full that is just as full as allowed.
+        self.sock.set_write_buffer_limits(high=1, low=0)
+
+    def fileno(self) -> int:
+        sock = self.sock.get_extra_info("socket")
+        fd: int = -1 if sock is None else sock.fileno()
+        return fd
+
+    def block(self, timeout: float | None = None) -> None:
+        """Do nothing: nothing that is read here could block."""
+
+    def unblock(self) -> None:
+        """Do nothing."""
+
+    def read_now(self, size: int) -> bytes | None:
+        return None
+
+    def write(self, data: Data, payload: Data = b"") -> int:
+        if self.full or self._thread != get_ident():
+            return 0
+        if self.sock.is_closing():
+            raise ConnectionAbortedError("the connection is closed")
+        if not payload and len(data) <= CHUNK:
+            self.sock.write(data)
+            return len(data)
+        sent = self._write_chunks(memoryview(bytes(data) + payload[: CHUNK - len(data)]))
+        if payload and sent == len(data) + CHUNK - len(data):
+            sent += self._write_chunks(memoryview(payload)[CHUNK - len(data) :])
+        return sent
+
+    def _write_chunks(self, data: memoryview) -> int:
+        sent = 0
+        while sent < len(data) and not self.full:
+            self.sock.write(data[sent : sent + CHUNK])
+            sent += CHUNK
+        return min(sent, len(data))
+
+    def half_close(self) -> None:
+        if self.sock.is_closing():
+            return
+        if self.sock.can_write_eof():
+            self.sock.write_eof()
+        else:
+            self._linger()
+
+    def _linger(self) -> None:
+        """Close once the peer is silent.
+
+        asyncio cannot close one direction of TLS, and to close both while the peer still sends
+        would reset the connection, and lose what was written last.
+        """
+        if self.heard:
+            self.heard = False
+            Timer(self._loop, QUIET, self._linger, True)
+        else:
+            self.close()
+
+    def shutdown(self) -> None:
+        self._here(self.sock.abort)
+
+    def close(self) -> None:
+        self._here(self._close)
+
+    def _close(self) -> None:
+        if not self.lost:
+            self.sock.close()
+            if self.close_timeout is not None and self._abort is None:
+                self._abort = Timer(self._loop, self.close_timeout, self.sock.abort, True)
+
+    def _here(self, act: Callable[[], object]) -> None:
+        if self._thread == get_ident():
+            act()
+        elif not self._loop.is_closed():
+            call_soon(self._loop, act)
+
+    def gone(self) -> None:
+        """Note that there is no connection any more."""
+        self.lost = True
+        if self._abort is not None:
+            self._abort.cancel()
+
+
+class Connection(Threads, asyncio.Protocol):
+    """Drives a websocket from a transport of a loop: the loop calls it, and it is the driver.
+
+    Args:
+        websocket: Of any class.
+        transport: Of asyncio; or anything with the same methods.
+        loop: The loop, whose thread this is.
+        on_end: Called with the connection once ``closed`` has returned.
+    """
+
+    def __init__(
+        self,
+        websocket: WebSocket,
+        transport: Any,
+        loop: asyncio.AbstractEventLoop,
+        on_end: Callable[[Connection], object] | None = None,
+    ) -> None:
+        self.loop = loop
+        self._on_end = on_end
+        self.websocket = websocket
+        self._transport = LoopTransport(transport, loop)
+        self._transport.close_timeout = websocket.limits.close_timeout
+        self._reads = True
+        self._thread = get_ident()
+        websocket._sock = transport.get_extra_info("socket")
+        websocket._transport = self._transport
+        websocket._driver = self
+        transport.set_protocol(self)
+
+    def begin(self) -> None:
+        """Call ``opened``, and handle what came with the handshake."""
+        websocket = self.websocket
+        websocket._open()
+        if websocket._ending:
+            self.finish(websocket)
+            return
+        if websocket.heartbeat_freq:
+            Pulse(websocket, websocket.heartbeat_freq).schedule()
+        if websocket._pending():
+            self._go_on(websocket.once())
+        else:
+            self._update()
+
+    # What the loop calls.
+
+    def data_received(self, data: bytes) -> None:
+        websocket = self.websocket
+        self._transport.heard = True
+        if websocket._paused or not self._reads:
+            websocket.buf += data  # The transport had read it before it was told to pause.
+        else:
+            self._go_on(websocket.process(data))
+
+    def eof_received(self) -> None:
+        self._go_on(False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport.gone()
+        if isinstance(exc, OSError):
+            self.websocket._read_failed(exc)
+        self._go_on(False)
+
+    def pause_writing(self) -> None:
+        self._transport.full = True
+
+    def resume_writing(self) -> None:
+        self._transport.full = False
+        self._write()
+
+    def _write(self) -> None:
+        """Send what is queued, and go on with what had to wait for that."""
+        websocket = self.websocket
+        if websocket._draining and not self._transport.full and not websocket._over:
+            self._go_on(websocket._writable())
+
+    def _go_on(self, goes_on: bool) -> None:
+        websocket = self.websocket
+        if goes_on:
+            self._update()
+        elif not websocket._over:
+            websocket.terminate()
+
+    def _update(self) -> None:
+        """Read the peer, or do not."""
+        reads = not self.websocket._paused
+        if reads is self._reads or self._transport.sock.is_closing():
+            return
+        self._reads = reads
+        if reads:
+            self._transport.sock.resume_reading()
+        else:
+            self._transport.sock.pause_reading()
+
+    # What a Driver does.
+
+    def may_wait(self) -> bool:
+        """Say whether the current thread may wait for a peer: the loop's thread may not."""
+        return self._thread != get_ident() and self.loop.is_running()
+
+    def drain(self, websocket: WebSocket) -> None:
+        """Write what a websocket has queued, as its peer takes it."""
+        if not self._transport.full:
+            call_soon(self.loop, self._write)
+        websocket._time_drain()
+
+    def drains_here(self, websocket: WebSocket) -> bool:
+        """Say whether the current thread has to write: the loop does."""
+        return False
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call ``callback`` in the loop's thread, in ``seconds`` seconds."""
+        return Timer(self.loop, seconds, callback, self._thread == get_ident())
+
+    def may_close(self, websocket: WebSocket) -> bool:
+        """Say whether this thread may close the descriptor: the loop does so."""
+        return False
+
+    def finish(self, websocket: WebSocket) -> None:
+        """End a websocket, in the loop's thread; after the callback it is in."""
+        call_soon(self.loop, websocket._finish)
+
+    def release(self, websocket: WebSocket) -> None:
+        """Let no heartbeat go on."""
+        if websocket._heartbeat is not None:
+            websocket._heartbeat.cancel()
+
+    def ended(self, websocket: WebSocket) -> None:
+        """Tell whoever has asked for it."""
+        if self._on_end is not None:
+            self._on_end(self)
+
+
+class Ready:
+    """What ``send`` returns when there is room: it can be awaited, or left alone."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+READY = Ready()
+
+
+class Room:
+    """What ``send`` returns when there is none: it can be awaited, or left alone.
+
+    Waits until no more than ``limits.low_water`` bytes are queued, or the connection has ended.
+    """
+
+    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
+        self._websocket = websocket
+        self._loop = loop
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        websocket = self._websocket
+        while True:
+            with websocket._lock:
+                if not self._is_needed():
+                    return
+                future = self._loop.create_future()
+                wake = partial(_wake, future)
+                websocket._waiters.append(partial(call_soon, self._loop, wake))
+            await future
+
+    def _is_needed(self) -> bool:
+        websocket = self._websocket
+        if websocket._over or websocket._broken or websocket._ending:
+            return False
+        return websocket._queued > websocket.limits.low_water or websocket._source is not None
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,184 @@
+"""The client for asyncio's loop, and uvloop's.
+
+import asyncio
+from ws4py.client.asyncioclient import WebSocketClient
+
+async def main():
+    async with WebSocketClient("ws://localhost:9000/") as ws:
+        await ws.send("hello")
+        async for message in ws:
+            print(message)
+
+asyncio.run(main())
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, Callable
+
+from ws4py._asyncio import Connection
+from ws4py.async_websocket import WebSocket
+from ws4py.client import WebSocketBaseClient, is_connected
+from ws4py.exc import HandshakeError
+
+__all__ = ["WebSocketClient"]
+
+
+class Conversation(asyncio.Protocol):
+    """Gives what is received to a generator, ``b""`` at the end.
+
+    Args:
+        steps: The generator.
+        then: Called with the transport when the generator has ended, before anything else comes.
+        done: Its result tells that this has been done; or it has the error of one of the two.
+    """
+
+    _transport: Any = None
+
+    def __init__(
+        self,
+        steps: Generator[None, bytes, None],
+        then: Callable[[Any], None],
+        done: asyncio.Future[None],
+    ) -> None:
+        self._steps = steps
+        self._then = then
+        self._done = done
+        next(steps)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Go on, with bytes."""
+        self._resume(self._steps.send, data)
+
+    def eof_received(self) -> None:
+        """Go on: there are no more bytes."""
+        self._resume(self._steps.send, b"")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Go on: there are no more bytes, or there was an error."""
+        if exc is None:
+            self.eof_received()
+        else:
+            self._resume(self._steps.throw, exc)
+
+    def give_up(self) -> None:
+        """Go on: it takes too long."""
+        self._resume(self._steps.throw, TimeoutError())
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _resume(self, resume: Callable[[Any], None], value: object) -> None:
+        if self._done.done():
+            return
+        try:
+            resume(value)
+        except StopIteration:
+            self._finish()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the result gets it
+            self._done.set_exception(error)
+
+    def _finish(self) -> None:
+        try:
+            self._then(self._transport)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._done.set_exception(error)
+        else:
+            self._done.set_result(None)
+
+
+class WebSocketClient(WebSocket, WebSocketBaseClient):
+    """A client on the running loop.
+
+    The arguments are those of :class:`ws4py.client.WebSocketBaseClient`. Callbacks may be coroutine
+    functions; or override none, and receive messages with ``async for``.
+
+    ``async with`` connects, and closes at the end.
+    """
+
+    _makes_socket = False
+
+    async def __aenter__(self) -> WebSocketClient:
+        """Connect, unless that has been done."""
+        if not self._connected or self._over:
+            await self.connect()
+        return self
+
+    async def connect(self) -> None:  # type: ignore[override]
+        """Connect, do the opening handshake, and call ``opened``.
+
+        A client that has been closed can connect again, as a new connection.
+
+        Raises:
+            HandshakeError: The server did not accept; it has the status, headers and body.
+            HandshakeTimeout: It took too long.
+            OSError: The server cannot be reached, or its certificate not be verified.
+            ValueError: A header or an option is not one.
+            RuntimeError: It is connected already.
+        """
+        self._start_over()
+        request = self.handshake_request
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        def then(transport: Any) -> None:
+            self._connected = True
+            Connection(self, transport, loop)
+            self.handshake_ok()
+
+        conversation = Conversation(self._read_answer(), then, done)
+        try:
+            await asyncio.wait_for(
+                self._shake_hands(loop, conversation, request, done), self._open_timeout
+            )
+        except (asyncio.TimeoutError, TimeoutError) as error:
+            conversation.give_up()
+            self._abandon()
+            refused = done.exception()
+            if isinstance(refused, HandshakeError):
+                raise refused from None
+            raise self._timed_out() from error
+        except BaseException:
+            conversation.give_up()
+            self._abandon()
+            if done.done():
+                done.exception()  # It has been seen.
+            raise
+
+    async def _shake_hands(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        conversation: Conversation,
+        request: bytes,
+        done: asyncio.Future[None],
+    ) -> None:
+        options: dict[str, Any] = {}
+        if self._wants_tls:
+            options["ssl"], options["server_hostname"] = self._tls_options()
+        transport: Any
+        if self.sock is not None:
+            self.sock.setblocking(False)
+            if not is_connected(self.sock):
+                await loop.sock_connect(self.sock, self.bind_addr)
+            transport, _ = await loop.create_connection(
+                lambda: conversation, sock=self.sock, **options
+            )
+        elif self.unix_socket_path is not None:
+            transport, _ = await loop.create_unix_connection(
+                lambda: conversation, self.unix_socket_path, **options
+            )
+        else:
+            transport, _ = await loop.create_connection(
+                lambda: conversation, self.host, self.port or 0, **options
+            )
+        transport.write(request)
+        await asyncio.shield(done)
+
+    def handshake_ok(self) -> None:
+        """Called when the handshake has succeeded: calls ``opened``, and begins to read."""
+        self._driver.begin()  # type: ignore[attr-defined]

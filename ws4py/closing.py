@@ -1,0 +1,223 @@
+"""Closing: the state of the closing handshake, and how a connection ends.
+
+Every end goes the same way: something decides it, ``_end`` brings it to whoever reads the
+connection, and ``_finish`` calls ``closed`` there, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from functools import partial
+from logging import getLogger
+from typing import Any, Callable, Optional
+
+from ws4py.driver import Cancellable, Driver
+from ws4py.exc import Terminated
+from ws4py.messaging import ABNORMAL, CloseControlMessage, Payload
+from ws4py.sending import Sender
+from ws4py.streaming import Stream, is_valid_closing_code
+from ws4py.transport import Transport
+
+logger = getLogger("ws4py")
+
+
+#: What a callback returns: something to await on the engines that do so.
+Returned = Optional[Awaitable[None]]
+
+
+class Closing(Sender):
+    """The part of a WebSocket that closes.
+
+    The state is three facts: ``close_sent``, ``close_received``, and that all is over.
+    """
+
+    stream: Any
+    environ: dict[str, Any] | None
+
+    close_received = False
+    close_code: int | None = None
+    close_reason: str | None = None
+    #: Bytes that came with the opening handshake and have not been processed yet.
+    buf = b""
+
+    _is_client = False
+    # Whether the opening handshake is over.
+    _connected = True
+    # The application has failed: it gets no more messages.
+    _failed = False
+    _lost = False
+    # What is known of the end, if no Close has come.
+    _reason: str | None = None
+    _deadline: Cancellable | None = None
+
+    @property
+    def _masks(self) -> bool:
+        return self.stream is not None and self.stream.always_mask
+
+    @property
+    def close_sent(self) -> bool:
+        """Whether our Close has been sent, or is queued behind what was sent before it."""
+        return self._close_sent
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the connection has ended, or both sides have said that they close it."""
+        return self._over or (self._close_sent and self.close_received)
+
+    @property
+    def client_terminated(self) -> bool:
+        """Whether the client has sent its Close, or the connection has ended."""
+        return self._over or (self._close_sent if self._is_client else self.close_received)
+
+    @client_terminated.setter
+    def client_terminated(self, value: bool) -> None:
+        self._set_terminated(self._is_client, value)
+
+    @property
+    def server_terminated(self) -> bool:
+        """Whether the server has sent its Close, or the connection has ended."""
+        return self._over or (self.close_received if self._is_client else self._close_sent)
+
+    @server_terminated.setter
+    def server_terminated(self, value: bool) -> None:
+        self._set_terminated(not self._is_client, value)
+
+    def _set_terminated(self, ours: bool, value: bool) -> None:
+        if ours:
+            self._close_sent = value
+        else:
+            self.close_received = value
+
+    def closed(self, code: int, reason: str | None = None) -> Returned:
+        """Called when the connection has ended.
+
+        Args:
+            code: That of the peer's Close frame, 1005 if that was empty, 1006 if none came.
+            reason: The one the peer gave; if none came, what is known of the end.
+        """
+
+    def close(self, code: int = 1000, reason: Payload = "") -> None:
+        """Begin the closing handshake (:rfc:`6455#section-7.1.2`).
+
+        The Close goes behind what has been sent. The peer then has ``limits.close_timeout``
+        seconds to end the connection. Calls after the first one do nothing.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 for an empty Close.
+            reason: For the peer; cut to 123 bytes.
+
+        Raises:
+            ValueError: No Close frame can have that code.
+        """
+        self._close(code, reason)
+
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
+        if not self._connected and not self._over:
+            raise RuntimeError("a client cannot be closed before it is connected")
+        message = CloseControlMessage(code, reason)
+        if message.data and not is_valid_closing_code(code or 0):
+            raise ValueError(f"{code} is not a code that a Close frame can have")
+        if not self._write_close(message.single(self._masks), at_once):
+            logger.debug("A websocket that is closing or has ended was closed again")
+            return
+        seconds = self.limits.close_timeout
+        if seconds is not None:
+            self._deadline = self._driver.call_later(seconds, self._expire)
+            if self._over:  # The peer was faster.
+                self._deadline.cancel()
+        self._settle()
+
+    def _expire(self) -> None:
+        self._lose(f"the peer did not end the connection in {self.limits.close_timeout} s")
+
+    def _lose(self, why: str) -> None:
+        with self._lock:
+            if self._over or self._lost:
+                return
+            self._lost = True
+            self._drop_queue()
+        self._reason = self._reason or why
+        logger.info("A connection is given up: %s", why)
+        if self._transport is not None:
+            self._transport.shutdown()
+        self._end()
+
+    def _give_up(self, why: str) -> None:
+        """Tell a peer that seems dead, and wait neither for it to read that nor to answer."""
+        self._reason = why
+        self._write_close(CloseControlMessage(1011, why).single(self._masks), at_once=True)
+        self._lose(why)
+
+    def _crashed(self, error: BaseException) -> None:
+        if isinstance(error, Terminated) and (self.terminated or self._broken):
+            logger.debug("A callback sent on a connection that had ended")
+            return
+        logger.error("An exception in the application closes its websocket", exc_info=error)
+        self._failed = True
+        self._close_failed()
+
+    def _close_failed(self) -> None:
+        self._close(1011, "Internal error", at_once=True)
+
+    def close_connection(self) -> None:
+        """Shut the socket down and close it; errors do not matter.
+
+        If another thread reads it, that one closes it.
+        """
+        self._sock = None
+        transport = self._transport
+        if transport is None:
+            return
+        if self._driver.may_close(self):
+            self._transport = None
+            self._driver.release(self)
+            transport.close()
+        else:
+            transport.shutdown()
+
+    def terminate(self) -> None:
+        """End the connection now, without a closing handshake, and call ``closed``.
+
+        If another thread reads the connection, that thread does so, and this one does not wait.
+        """
+        self.flush()
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ending = True
+            self._wake()
+        if self._busy != self._driver.get_ident():
+            self._driver.finish(self)
+
+    def _finish(self) -> None:
+        """Call ``closed`` and let go of everything; what ``Driver.finish`` calls."""
+        with self._lock:
+            if self._over:
+                return
+            self._over = True
+            self._drop_queue()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        closing = self.stream.closing
+        self.close_code = ABNORMAL if closing is None else closing.code
+        self.close_reason = self._reason or "Going away" if closing is None else str(closing)
+        self._driver.release(self)
+        self._tell_closed(partial(self._let_go, self._driver, self.stream, self._transport))
+
+    def _tell_closed(self, let_go: Callable[[], None]) -> None:
+        try:
+            self.closed(self.close_code or ABNORMAL, self.close_reason)
+        except Exception:
+            logger.exception("An exception in closed()")
+        finally:
+            let_go()
+
+    def _let_go(self, driver: Driver, stream: Stream, transport: Transport | None) -> None:
+        if transport is not None:
+            transport.close()
+        stream._cleanup()
+        if self.stream is stream:  # else closed() has connected again
+            self._sock = self._transport = self.stream = self.environ = None
+            self.buf = b""
+        driver.ended(self)

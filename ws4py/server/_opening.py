@@ -1,0 +1,200 @@
+"""What a server of ours makes of the bytes of a request, without I/O of its own.
+
+A server that reads requests itself gives what it reads to :class:`Opening`, and sends the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from io import BytesIO, StringIO
+from logging import getLogger
+from typing import Any, Callable, NamedTuple
+from wsgiref.handlers import SimpleHandler
+
+from ws4py.exc import HandshakeError
+from ws4py.handshake import HeadReader, build_head, build_switch, make_environ, refusal
+from ws4py.limits import Limits
+from ws4py.server._accept import Acceptor
+from ws4py.websocket import WebSocket
+
+__all__ = ["Answer", "Opening", "Site"]
+
+logger = getLogger("ws4py")
+
+Handler = Callable[..., WebSocket]
+#: Is sent what has been received.
+Steps = Generator[None, bytes, "Answer"]
+
+
+class Answer(NamedTuple):
+    """The answer to a request, and the websocket that follows it, if it was accepted."""
+
+    data: bytes
+    websocket: WebSocket | None
+
+
+class Site:
+    """What a server serves: websockets, and plain pages beside them.
+
+    Args:
+        handler_cls: The class of the websockets; or a dict of paths and classes, where other paths
+            are answered with 404.
+        protocols: The subprotocols that are spoken; with none, what a client asks for is ignored.
+        extensions: The extensions that ``handler_cls`` implements.
+        origins: The values of Origin that are allowed; None among them allows a request without
+            one. With none, all are.
+        limits: The :class:`ws4py.limits.Limits` of the server and its websockets; by default those
+            of ``Limits()`` for the opening handshake, and of its class for each websocket.
+        heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own; 0 or None for
+            no heartbeat.
+        http: A WSGI application that answers requests which ask for no upgrade; its responses are
+            held in memory.
+        is_async: Whether the callbacks of an :class:`ws4py.async_websocket.WebSocket` are awaited.
+
+    Raises:
+        TypeError: ``handler_cls`` is not one.
+        ValueError: A path, a subprotocol or an origin is not one.
+    """
+
+    def __init__(
+        self,
+        handler_cls: Handler | Mapping[str, Handler],
+        *,
+        protocols: Sequence[str] | None = None,
+        extensions: Sequence[str] | None = None,
+        origins: Sequence[str | None] | None = None,
+        limits: Limits | None = None,
+        heartbeat_freq: float | None = None,
+        http: Callable[..., Any] | None = None,
+        is_async: bool = False,
+    ) -> None:
+        def make(handler: Handler) -> Acceptor:
+            return Acceptor(
+                handler, protocols, extensions, origins, limits, heartbeat_freq, is_async
+            )
+
+        self.limits = limits or Limits()
+        self.http = http
+        for path in handler_cls if isinstance(handler_cls, Mapping) else ():
+            if not path.startswith("/"):
+                raise ValueError(f"{path!r} is not a path: it begins with '/'")
+        self._acceptors: dict[str | None, Acceptor] = (
+            {path: make(handler) for path, handler in handler_cls.items()}
+            if isinstance(handler_cls, Mapping)
+            else {None: make(handler_cls)}
+        )
+
+    def acceptor(self, environ: dict[str, Any]) -> Acceptor:
+        """Return what accepts requests for the path of ``environ``.
+
+        Raises:
+            HandshakeError: There is nothing at that path.
+        """
+        path = environ["PATH_INFO"]
+        found = self._acceptors.get(path) or self._acceptors.get(None)
+        if found is None:
+            raise HandshakeError(f"there is no WebSocket at {path}", 404)
+        return found
+
+
+class Opening:
+    """One request: give what is received to :meth:`feed`, until that returns the answer.
+
+    Args:
+        site: What is served.
+        sock: For the websocket; its addresses go into the environ.
+        secure: Whether it came over TLS.
+
+    ``rest`` is what came after the request.
+    """
+
+    def __init__(self, site: Site, sock: Any, secure: bool) -> None:
+        self._site = site
+        self._sock = sock
+        self._scheme = "https" if secure else "http"
+        self._reader = HeadReader(site.limits)
+        self._run = self._steps()
+        next(self._run)
+
+    @property
+    def rest(self) -> bytes:
+        """What came after the request."""
+        return self._reader.rest
+
+    def feed(self, data: bytes) -> Answer | None:
+        """Take what has been received.
+
+        Returns:
+            The answer, once the request is complete.
+        """
+        try:
+            self._run.send(data)
+        except StopIteration as end:
+            answer: Answer = end.value
+            return answer
+        return None
+
+    def _steps(self) -> Steps:
+        try:
+            environ = yield from self._read_environ()
+            if self._site.http is not None and "HTTP_UPGRADE" not in environ:
+                environ = yield from self._read_body(environ)
+                return Answer(_run_application(self._site.http, environ), None)
+            acceptor = self._site.acceptor(environ)
+            accepted = acceptor.accept(environ)
+            websocket = acceptor.make(self._sock, accepted.protocols, accepted.extensions, environ)
+            return Answer(build_switch(accepted), websocket)
+        except HandshakeError as error:
+            logger.info("An opening handshake was refused: %s", error)
+            status, headers, body = refusal(error)
+            if not any(name == "Connection" for name, _ in headers):
+                headers.append(("Connection", "close"))
+            return Answer(build_head(f"HTTP/1.1 {status}", headers) + body, None)
+
+    def _read_environ(self) -> Generator[None, bytes, dict[str, Any]]:
+        head = None
+        while head is None:
+            head = self._reader.feed((yield))
+        environ = make_environ(head, self._scheme)
+        addresses = self._sock.getpeername(), self._sock.getsockname()
+        for name, address in zip(("REMOTE", "SERVER"), addresses):
+            if isinstance(address, tuple):
+                environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
+        environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
+        environ.setdefault("SERVER_PORT", "0")
+        return environ
+
+    def _read_body(self, environ: dict[str, Any]) -> Generator[None, bytes, dict[str, Any]]:
+        """Put the body of a plain request into its environ."""
+        length, most = environ.get("CONTENT_LENGTH") or "0", self._site.limits.max_body
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            raise HandshakeError("a body has to have a Content-Length", 411)
+        if not (length.isascii() and length.isdigit()):
+            raise HandshakeError(f"{length!r} is not a length", 400)
+        if len(length) > 18 or int(length) > most:
+            raise HandshakeError(f"a body of {length} bytes, where {most} are accepted", 413)
+        body = self._reader.rest
+        while len(body) < int(length):
+            body += yield
+        environ["wsgi.input"] = BytesIO(body[: int(length)])
+        return environ
+
+
+class _PlainHandler(SimpleHandler):
+    """Runs a WSGI application for one plain request."""
+
+    os_environ: dict[str, str] = {}  # noqa: RUF012 - as in the base class
+    server_software = "ws4py"
+
+    def log_exception(self, exc_info: Any) -> None:
+        logger.error("An exception in the application for plain requests", exc_info=exc_info)
+
+
+def _run_application(application: Callable[..., Any], environ: dict[str, Any]) -> bytes:
+    """Return the whole response of a WSGI application (PEP 3333)."""
+    response = BytesIO()
+    body = environ.pop("wsgi.input")
+    handler = _PlainHandler(body, response, StringIO(), environ, False, False)
+    handler.run(application)
+    head, blank, content = response.getvalue().partition(b"\r\n\r\n")
+    return head + blank + (b"" if environ["REQUEST_METHOD"] == "HEAD" else content)

@@ -1,0 +1,289 @@
+"""The server for asyncio's loop, and uvloop's.
+
+import asyncio
+from ws4py.async_websocket import WebSocket
+from ws4py.server.asyncioserver import serve
+
+class Shout(WebSocket):
+    async def received_message(self, message):
+        await self.send(str(message).upper())
+
+async def main():
+    async with serve(Shout, "localhost", 9000) as server:
+        await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from logging import getLogger
+from socket import socket
+from ssl import SSLContext
+from typing import Any, Callable
+
+from ws4py._asyncio import Connection, LoopTransport
+from ws4py.async_websocket import WebSocket as AsyncWebSocket
+from ws4py.limits import Limits
+from ws4py.sending import broadcast
+from ws4py.server._opening import Answer, Handler, Opening, Site
+from ws4py.websocket import EchoWebSocket, WebSocket
+
+__all__ = ["WebSocketProtocol", "WebSocketServer", "serve"]
+
+logger = getLogger("ws4py")
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """One connection: answers its opening handshake, and hands it over to a websocket.
+
+    For ``loop.create_server(lambda: WebSocketProtocol(EchoWebSocket), host, port)``.
+
+    Args:
+        handler_cls: The class of the websocket, or a dict of paths and classes; or a
+            :class:`ws4py.server._opening.Site`, which has its options too.
+        server: Keeps account of it.
+
+    Attributes:
+        ws: The websocket; None before the handshake.
+    """
+
+    def __init__(
+        self,
+        handler_cls: Handler | Mapping[str, Handler] | Site,
+        server: WebSocketServer | None = None,
+    ) -> None:
+        self._site = (
+            handler_cls if isinstance(handler_cls, Site) else Site(handler_cls, is_async=True)
+        )
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self._since = self._loop.time()  # before TLS
+        self._transport: Any = None
+        self._opening: Opening | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.ws: WebSocket | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with the opening handshake."""
+        self._transport = transport
+        secure = transport.get_extra_info("sslcontext") is not None
+        self._opening = Opening(self._site, transport.get_extra_info("socket"), secure)
+        seconds = self._site.limits.open_timeout
+        if seconds is not None:
+            self._timer = self._loop.call_at(self._since + seconds, self._transport.abort)
+        if self._server is not None:
+            self._server._openings.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Read the request; what comes after one that was refused is thrown away."""
+        if self._opening is None:
+            self._ending.heard = True
+            return
+        try:
+            answer = self._opening.feed(data)
+        except OSError as error:
+            logger.info("An opening handshake broke off: %s", error)
+            self._transport.abort()
+            return
+        if answer is not None:
+            self._answer(answer, self._opening.rest)
+
+    def _answer(self, answer: Answer, rest: bytes) -> None:
+        self._opening = None
+        self._transport.write(answer.data)
+        websocket = self.ws = answer.websocket
+        if websocket is None:
+            self._ending = LoopTransport(self._transport, self._loop)
+            self._ending.half_close()
+            return
+        self._leave()
+        websocket.buf = rest
+        on_end = None if self._server is None else self._server._forget
+        connection = Connection(websocket, self._transport, self._loop, on_end)
+        if self._server is not None:
+            self._server._add(connection)
+        connection.begin()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection that has become no websocket."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._server is not None:
+            self._server._openings.discard(self)
+
+    def abort(self) -> None:
+        """Drop a connection that has not become a websocket yet."""
+        self._transport.abort()
+
+
+class WebSocketServer:
+    """What :func:`serve` returns: ``await`` it, or use it in ``async with``, to start it.
+
+    Attributes:
+        sockets: The listening sockets.
+        websockets: The websockets that are connected.
+    """
+
+    def __init__(self, site: Site, options: dict[str, Any]) -> None:
+        self._site = site
+        self._options = options
+        self._openings: set[WebSocketProtocol] = set()
+        self._connections: set[Connection] = set()
+        self._server: asyncio.AbstractServer | None = None
+        self._closed: asyncio.Future[None] | None = None
+
+    def __await__(self) -> Generator[Any, None, WebSocketServer]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> WebSocketServer:
+        return await self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self.close()
+        await self.wait_closed()
+
+    async def _start(self) -> WebSocketServer:
+        loop = asyncio.get_running_loop()
+        self._closed = loop.create_future()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._server = await loop.create_server(
+            lambda: WebSocketProtocol(self._site, self), **self._options
+        )
+        return self
+
+    @property
+    def sockets(self) -> Sequence[socket]:
+        """The listening sockets."""
+        return getattr(self._server, "sockets", ())
+
+    @property
+    def websockets(self) -> Iterator[WebSocket]:
+        """The websockets that are connected now."""
+        return iter([each.websocket for each in self._connections])
+
+    def broadcast(self, message: Any, binary: bool = False) -> None:
+        """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
+        broadcast(self.websockets, message, binary)
+
+    def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
+        """Begin the closing handshake of each websocket; do not wait for any."""
+        for websocket in self.websockets:
+            websocket.close(code=code, reason=message)
+
+    def close(self) -> None:
+        """Stop listening, and close each websocket with 1001; from the loop's thread."""
+        if self._server is None or self._closed is None or self._closed.done():
+            return
+        self._server.close()
+        for opening in list(self._openings):
+            opening.abort()
+        self.close_all()
+        self._closed.set_result(None)
+
+    async def serve_forever(self) -> None:
+        """Serve until :meth:`close`; cancelled, close first."""
+        if self._closed is None:
+            await self
+        try:
+            await self.wait_closed()
+        finally:
+            self.close()
+            await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has been closed and each websocket has ended.
+
+        That takes their ``limits.close_timeout`` at the longest; a callback that is still at work
+        then is cancelled.
+        """
+        if self._closed is None:
+            return
+        await asyncio.shield(self._closed)
+        waits = [websocket.limits.close_timeout for websocket in self.websockets]
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(
+                self._idle.wait(), None if None in waits else max(filter(None, waits), default=0)
+            )
+        for websocket in self.websockets:
+            if isinstance(websocket, AsyncWebSocket):
+                websocket._cancel()
+        await self._idle.wait()
+
+    def _add(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        self._idle.clear()
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._idle.set()
+
+
+def serve(
+    handler_cls: Handler | Mapping[str, Handler] = EchoWebSocket,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    *,
+    ssl: SSLContext | None = None,
+    protocols: Sequence[str] | None = None,
+    extensions: Sequence[str] | None = None,
+    origins: Sequence[str | None] | None = None,
+    limits: Limits | None = None,
+    heartbeat_freq: float | None = 20.0,
+    http: Callable[..., Any] | None = None,
+    sock: socket | None = None,
+    backlog: int = 1024,
+    reuse_port: bool | None = None,
+) -> WebSocketServer:
+    """Serve WebSocket connections on the running loop.
+
+    Args:
+        handler_cls: The class of the websockets; or a dict of paths and classes, where other paths
+            are answered with 404. Callbacks may be coroutine functions in subclasses of
+            :class:`ws4py.async_websocket.WebSocket`.
+        host, port, sock, backlog, reuse_port: As ``loop.create_server`` takes them.
+        ssl: A server's context, for TLS.
+        protocols, extensions, origins, limits: As for
+            :class:`ws4py.server.standalone.WebSocketServer`.
+        heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own; 0 or None for
+            no heartbeat.
+        http: A WSGI application that answers requests which ask for no upgrade. It is called in
+            the loop's thread, so it has to be quick; its responses are held in memory.
+
+    Returns:
+        A server: ``await`` it, or use it in ``async with``, to start it.
+
+    Raises:
+        OSError: When it is started: the address cannot be listened on.
+        TypeError: ``handler_cls`` is not one, or has a callback that nobody would await.
+        ValueError: A path, a subprotocol or an origin is not one.
+    """
+    site = Site(
+        handler_cls,
+        protocols=protocols,
+        extensions=extensions,
+        origins=origins,
+        limits=limits,
+        heartbeat_freq=heartbeat_freq,
+        http=http,
+        is_async=True,
+    )
+    options: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "sock": sock,
+        "ssl": ssl,
+        "backlog": backlog,
+    }
+    options["reuse_port"] = reuse_port
+    if ssl is not None:
+        options["ssl_handshake_timeout"] = site.limits.open_timeout
+    return WebSocketServer(site, options)
