@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
+from socket import AF_INET, AF_INET6, create_server
 from ssl import SSLContext
 from threading import Thread
 from typing import Any, Callable, NamedTuple
@@ -176,8 +177,46 @@ def on_asyncio(serving: Serving) -> Server:
     return on_loop(start, stop)
 
 
+def on_cherrypy(serving: Serving) -> Server:
+    """Return CherryPy's server."""
+    import cherrypy
+
+    from ws4py.server._accept import Acceptor
+    from ws4py.server.cherrypyserver import WebSocketPlugin, WebSocketTool
+
+    class Root:
+        @cherrypy.expose  # type: ignore[untyped-decorator]
+        def default(self, *_path: str, **_query: str) -> None:
+            if serving.path not in (None, cherrypy.request.path_info):
+                raise cherrypy.NotFound()  # and there is no websocket
+
+    engine, server = cherrypy.engine, cherrypy.server
+    cherrypy.config.update({"environment": "production"})
+    server.socket_host, server.socket_port = serving.host, serving.port
+    if serving.context is not None:
+        server.ssl_module, server.ssl_context = "builtin", serving.context
+        server.ssl_certificate, server.ssl_private_key = serving.certfile, serving.keyfile
+    WebSocketPlugin(engine).subscribe()
+    cherrypy.tools.websocket = WebSocketTool()
+    options = {"on": True, "handler_cls": serving.handler, **serving.options()}
+    config = {f"tools.websocket.{name}": value for name, value in options.items()}
+    cherrypy.tree.mount(Root(), "", {"/": config})
+    # CherryPy looks at neither before a request comes, or only logs it.
+    Acceptor(serving.handler, **serving.options())
+    _check_address(serving)
+    engine.start()
+    return Server(server.bound_addr, engine.block, engine.exit)
+
+
+def _check_address(serving: Serving) -> None:
+    """Raise an OSError if the address cannot be listened on."""
+    family = AF_INET6 if ":" in serving.host else AF_INET
+    create_server((serving.host, serving.port), family=family).close()
+
+
 SERVERS: dict[str, Callable[[Serving], Server]] = {
+    "asyncio": on_asyncio,
+    "cherrypy": on_cherrypy,
     "standalone": standalone,
     "wsgiref": wsgiref,
-    "asyncio": on_asyncio,
 }

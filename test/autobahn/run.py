@@ -33,7 +33,7 @@ from .processes import HOST, POLL, Process, RunError, free_port
 SERVERS = {
     "standalone": "{python} -m ws4py serve --port {port}",
     "wsgiref": "{python} -m ws4py serve --engine wsgiref --port {port}",
-    "cherrypy": "{python} -m test.autobahn.server_cherrypy {port}",
+    "cherrypy": "{python} -m ws4py serve --engine cherrypy --port {port}",
 }
 CLIENTS = {
     "threaded": "{python} -m test.autobahn.client_threaded {url} {agent}",

@@ -104,9 +104,7 @@ ENGINES = [
 
 #: The cases that an engine does not run, by its name and the test's, and why: only where the host
 #: of the engine owns the frames, or reads the request.
-SKIPS: dict[tuple[str, str], str] = {
-    ("cherrypy", "test_a_header_that_comes_twice_is_joined"): "cheroot keeps the last one",
-}
+SKIPS: dict[tuple[str, str], str] = {}
 
 
 @dataclass

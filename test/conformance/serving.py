@@ -38,10 +38,6 @@ class Serving:
         }
         assert {name: ws.environ.get(name) for name in expected} == expected
 
-    def test_a_header_that_comes_twice_is_joined(self, server_link: Link) -> None:
-        ws, _ = server_link(request=with_headers(b"X-One: 1", b"X-One: 2"))
-        assert ws.environ["HTTP_X_ONE"].replace(" ", "") == "1,2"
-
     def test_a_request_without_a_subprotocol_gets_none(self, server_link: Link) -> None:
         ws, _ = server_link(protocols=["chat"])
         assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in server_link.head
