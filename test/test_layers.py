@@ -51,6 +51,7 @@ LAYERS = {
     "client.asyncioclient": 6,
     "server": 6,
     "server._accept": 6,
+    "server._sockets": 6,
     "server.standalone": 6,
     "server.wsgiutils": 6,
     "server.wsgirefserver": 6,
@@ -71,7 +72,7 @@ SAME_LAYER = {
     ("server.tulipserver", "server.asyncioserver"),
 }
 # What the modules of layer 6 share: any of them may import these.
-SHARED_BY_ADAPTERS = {"client", "server._accept", "server.wsgiutils"}
+SHARED_BY_ADAPTERS = {"client", "server._accept", "server._sockets", "server.wsgiutils"}
 
 # Layers 0 to 3 turn bytes into messages: they know no socket, no thread and no clock.
 IMPURE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "time"}
