@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
-from test.engines import Engine, builtin
+from test.engines import Engine, builtin, wsgi
 from test.helpers import (
     HANDSHAKE,
     KEY,
@@ -97,6 +97,7 @@ class Peer:
 #: Every engine; a new one is a line here.
 ENGINES = [
     *builtin.ENGINES,
+    *wsgi.ENGINES,
 ]
 
 
