@@ -109,6 +109,8 @@ def running(
 def shared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
+    if request.param[0] == "uwsgi" and sys.implementation.name != "cpython":
+        pytest.skip("uWSGI embeds CPython")
     with running(tmp_path_factory.mktemp("server"), *request.param) as server:
         yield server
 

@@ -198,6 +198,7 @@ def test_a_handler_that_cannot_be_made_is_a_500_on_the_servers_connection(
     "changes",
     [
         {"wsgi.input": None},
+        {"wsgi.input": SimpleNamespace(raw=SimpleNamespace(_sock=object()))},
         {"SERVER_PROTOCOL": "HTTP/2.0"},
         {
             "wsgi.input": None,
@@ -206,7 +207,7 @@ def test_a_handler_that_cannot_be_made_is_a_500_on_the_servers_connection(
             ),
         },
     ],
-    ids=["unknown", "HTTP/2", "waitress-that-looks-ahead"],
+    ids=["unknown", "no-socket", "HTTP/2", "waitress-that-looks-ahead"],
 )
 def test_a_server_whose_socket_cannot_be_taken_gets_a_501_that_says_why(
     request_: Request, changes: dict[str, Any]

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from ws4py.driver import Cancellable
 from ws4py.exc import HandshakeError
-from ws4py.transport import Transport, send_at_once
+from ws4py.transport import KINDS, Transport, send_at_once
 
 __all__ = ["Connection", "find_connection", "read_ahead"]
 
@@ -46,6 +46,9 @@ class Connection:
     Attributes:
         sock: The websocket's socket: a duplicate, which the server cannot close; or under TLS,
             where nothing can be duplicated, the server's own.
+
+    Raises:
+        AttributeError: It is no socket that we know.
     """
 
     def __init__(
@@ -59,6 +62,8 @@ class Connection:
         self.is_gevent = any(
             each.__module__.partition(".")[0] == "gevent" for each in type(theirs).__mro__
         )
+        if not (self.is_gevent or isinstance(theirs, (socket.socket, *KINDS))):
+            raise AttributeError(f"there is no transport for {theirs!r}")
         is_ours = self.is_plain or (self.is_gevent and not hasattr(theirs, "do_handshake"))
         self.sock = theirs.dup() if is_ours else theirs
         self.is_lent = self.sock is theirs
@@ -76,7 +81,7 @@ class Connection:
         TLS is dropped with that: what the server writes fails in the kernel, as servers expect it.
         uWSGI says a word about each failure, and writes to anything: it gets /dev/null.
         """
-        with suppress(OSError):
+        with suppress(OSError, TypeError):  # That of pyOpenSSL takes no argument.
             self._theirs.shutdown(socket.SHUT_RDWR)
         if self._is_for_us:
             with open(os.devnull, "r+b", buffering=0) as null:

@@ -278,6 +278,9 @@ class WebSocketWSGIApplication:
             def worker_exit(server, worker):
                 from mysite import application
                 application.drain()
+
+        A gunicorn worker that *holds* connections comes to that only after its
+        ``graceful_timeout``: it waits for them first.
         """
         with self._changed:
             self._drained_in = os.getpid()
