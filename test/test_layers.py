@@ -53,6 +53,7 @@ LAYERS = {
     "server": 6,
     "server._accept": 6,
     "server._opening": 6,
+    "server._sockets": 6,
     "server.standalone": 6,
     "server.wsgiutils": 6,
     "server.wsgirefserver": 6,
@@ -81,6 +82,7 @@ SHARED_BY_ADAPTERS = {
     "client",
     "server._accept",
     "server._opening",
+    "server._sockets",
     "server.wsgiutils",
 }
 

@@ -50,6 +50,9 @@ class Transport:
     ``sock`` is the socket.
     """
 
+    #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
+    closes = True
+
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
     _write_waits_for_read = False
@@ -152,7 +155,8 @@ class Transport:
         """Shut down, and close the descriptor whatever comes."""
         self.shutdown()
         with suppress(OSError):
-            self.sock.close()
+            if self.closes:
+                self.sock.close()
 
 
 class PlainTransport(Transport):
@@ -305,7 +309,8 @@ class SocketLikeTransport(Transport):
     def close(self) -> None:
         self.shutdown()
         with suppress(OSError, AttributeError):
-            self.sock.close()
+            if self.closes:
+                self.sock.close()
 
 
 #: Kinds of sockets besides the standard library's: whoever knows one adds its transport.

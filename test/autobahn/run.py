@@ -30,10 +30,13 @@ from .cases import SETS, Cases, matching
 from .judge import Report, judge
 from .processes import HOST, POLL, Process, RunError, free_port
 
+GUNICORN = "{python} -m gunicorn --config python:test.apps.gunicorn_conf --bind 127.0.0.1:{port}"
 SERVERS = {
     "standalone": "{python} -m ws4py serve --port {port}",
     "wsgiref": "{python} -m ws4py serve --engine wsgiref --port {port}",
     "cherrypy": "{python} -m ws4py serve --engine cherrypy --port {port}",
+    "gunicorn-gthread": f"{GUNICORN} --worker-class gthread --threads 4 test.apps.wsgi:held",
+    "gunicorn-handoff": f"{GUNICORN} --worker-class sync test.apps.wsgi:handed_off",
 }
 CLIENTS = {
     "threaded": "{python} -m test.autobahn.client_threaded {url} {agent}",

@@ -6,7 +6,7 @@ import threading
 
 from test.conformance import BINARY, PONG, TEXT, Echo, Link, end
 from test.conformance.serving import Where
-from test.helpers import TIMEOUT, descriptors
+from test.helpers import TIMEOUT, descriptors, eventually
 
 
 class Row:
@@ -36,7 +36,8 @@ class Row:
             link.again()
         new = set(threading.enumerate()) - threads
         assert len(new) == 3 * link.engine.threads_each, new
-        assert descriptors() - open_before == 3 * 2  # ours, and that of the peer
+        # Ours, and that of the peer; what a hand-off leaves behind is closed a moment later.
+        eventually(lambda: descriptors() <= open_before + 3 * 2, "there are too many descriptors")
 
     def test_a_peer_that_does_not_read_holds_up_nobody(self, link: Link) -> None:
         _, slow = link(Echo)
