@@ -27,9 +27,27 @@ from test.helpers import (
 )
 from ws4py.handshake import accept_token
 from ws4py.messaging import Message
+from ws4py.transport import TLSTransport
 from ws4py.websocket import WebSocket
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+class TwoWay:
+    """A TLS socket for two threads: those of the ssl module break when they are shared."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._transport = TLSTransport(sock)
+
+    def recv(self, size: int) -> bytes:
+        while (data := self._transport.read_now(size)) is None:
+            assert any(self._transport.wait(True, False, TIMEOUT)), "nothing comes"
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        while data:
+            data = data[self._transport.write(data) :]
+            assert not data or any(self._transport.wait(False, True, TIMEOUT)), "nothing goes"
 
 
 class Peer:
@@ -41,9 +59,14 @@ class Peer:
     """
 
     def __init__(self, sock: socket.socket, masks: bool) -> None:
-        self.sock = sock
+        self.sock: Any = sock
         self.masks = masks
         sock.settimeout(TIMEOUT)
+
+    def share(self) -> None:
+        """Let one thread write while another one reads."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = TwoWay(self.sock)
 
     def build(self, opcode: int, payload: bytes = b"", fin: int = 1) -> bytes:
         return frame(opcode, payload, fin, KEY if self.masks else None)

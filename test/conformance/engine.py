@@ -41,6 +41,7 @@ class Row:
 
     def test_a_peer_that_does_not_read_holds_up_nobody(self, link: Link) -> None:
         _, slow = link(Echo)
+        slow.share()
         _, quick = link.again()
         messages = [bytes((65 + i,)) * (1 << 20) for i in range(12)]
 

@@ -101,7 +101,6 @@ def handed_off(handler: Any, tls: None, **options: Any) -> Iterator[Served]:
 ENGINES = [
     Engine("cheroot", cheroot, thread="CP Server Thread"),
     Engine("werkzeug", werkzeug, thread="Thread", threads_each=1),
-    Engine(
-        "handed-off", handed_off, thread="WebSocketManager", tls=False
-    ),  # What has TLS cannot be handed off.
+    # What has TLS cannot be handed off.
+    Engine("handed-off", handed_off, thread="WebSocketManager", tls=False),
 ]

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from logging import getLogger
 from socket import AF_INET6, SHUT_RD, socket
+from ssl import SSLSocket
 from threading import TIMEOUT_MAX, Timer
 from typing import Any
 from wsgiref import simple_server
@@ -52,6 +53,10 @@ class WebSocketWSGIHandler(SimpleHandler):
         """Add the key ``ws4py.socket``: the connection's socket."""
         super().setup_environ()
         self.environ["ws4py.socket"] = self.request_handler.connection
+
+    def get_scheme(self) -> str:
+        """Return the scheme of the URL: https over TLS."""
+        return "https" if isinstance(self.request_handler.connection, SSLSocket) else "http"
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Begin the response; one that is made of hop-by-hop headers is kept for later."""
