@@ -66,19 +66,23 @@ class TornadoWebSocketClient(WebSocketClient):
             A future with the errors of :meth:`ws4py.client.asyncioclient.WebSocketClient.connect`.
             If nobody waits for it, ``closed`` is called with what failed, and 1006.
         """
-        self._connecting = Connecting(self._connect_or_tell(), loop=self.io_loop.asyncio_loop)
-        return self._connecting
+        loop = self.io_loop.asyncio_loop
+        outcome = Outcome(loop=loop)
+        outcome.task = loop.create_task(self._connect_for(outcome))
+        outcome.task.add_done_callback(outcome.give_up)
+        return outcome
 
-    async def _connect_or_tell(self) -> None:
+    async def _connect_for(self, outcome: Outcome) -> None:
         try:
             await super().connect()
-        except Exception as error:
-            task = asyncio.current_task()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the outcome gets it
             alive = self._connected and not self._over  # It was connected already.
-            if not alive and isinstance(task, Connecting) and not task.is_awaited:
+            outcome.fail(error)
+            if not alive and not outcome.is_awaited:
                 logger.warning("No connection to %s: %r", self.url, error)
                 await self._tell_failed(str(error))
-            raise
+        else:
+            outcome.set_result(None)
 
     async def _tell_failed(self, reason: str) -> None:
         self.close_code, self.close_reason = ABNORMAL, reason
@@ -87,16 +91,26 @@ class TornadoWebSocketClient(WebSocketClient):
             await self._await_closed(awaitable, lambda: None)
 
 
-class Connecting(asyncio.Task):  # type: ignore[type-arg]
-    """A task that knows whether somebody waits for it, and makes no noise if nobody does."""
+class Outcome(asyncio.Future):  # type: ignore[type-arg]
+    """The future of ``connect``: knows whether anybody waits for it, and can be left alone."""
 
     is_awaited = False
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        super().add_done_callback(lambda task: task.cancelled() or task.exception())
+    task: asyncio.Task[None]
 
     def add_done_callback(self, *args: Any, **kwargs: Any) -> None:
         """Note that somebody waits."""
         self.is_awaited = True
         super().add_done_callback(*args, **kwargs)
+
+    def cancel(self, *args: Any, **kwargs: Any) -> bool:
+        """Do not connect; be cancelled when that has been seen to."""
+        return self.task.cancel()
+
+    def give_up(self, _: object) -> None:
+        """Be cancelled, unless there is a result or an error."""
+        super().cancel()
+
+    def fail(self, error: Exception) -> None:
+        """Have ``error``, and make no noise if nobody looks at it."""
+        self.set_exception(error)
+        self.exception()
