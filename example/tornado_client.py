@@ -2,8 +2,6 @@
 
 import sys
 
-from tornado.ioloop import IOLoop
-
 from ws4py.client.tornadoclient import TornadoWebSocketClient
 
 

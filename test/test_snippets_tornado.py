@@ -30,13 +30,23 @@ TORNADO_MODULE_EDITS = [
 LENGTHS = range(0, 200, 25)
 
 
+def complaints(program: Program) -> list[str]:
+    """Return the lines of the standard error, but for what Tornado says of its own ways.
+
+    It makes a loop where none runs yet, which asyncio deprecates from Python 3.12 on.
+    """
+    lines = program.errors().splitlines()
+    about = [n for n, line in enumerate(lines) if "There is no current event loop" in line]
+    return [line for n, line in enumerate(lines) if n not in about and n - 1 not in about]
+
+
 def test_the_tornado_client_prints_what_comes_back_and_ends(tmp_path: Path) -> None:
     with echo_server(protocols=["chat"]) as server:
         source = edited("client_tornado", *TORNADO_EDITS, port_edit(server.server_address[1]))
         with Program(source, tmp_path) as program:
             assert program.printed_to_end() == ["*" * length for length in LENGTHS]
             assert program.status() == 0, program.errors()
-            assert program.errors() == ""
+            assert complaints(program) == []
 
 
 def test_the_tornado_client_of_the_reference_runs_until_the_server_closes(tmp_path: Path) -> None:
@@ -50,7 +60,7 @@ def test_the_tornado_client_of_the_reference_runs_until_the_server_closes(tmp_pa
             only_websocket(server).close()
             assert program.printed_to_end() == []
             assert program.status() == 0, program.errors()
-            assert program.errors() == ""
+            assert complaints(program) == []
 
 
 @pytest.mark.parametrize(
@@ -65,5 +75,5 @@ def test_a_tornado_client_that_finds_no_server_ends(
     with Program(source, tmp_path) as program:
         assert program.printed_to_end() == []
         assert program.status() == 0, program.errors()
-        assert program.errors().startswith("No connection to ws://localhost:")
-        assert program.errors().count("\n") == 1
+        (complaint,) = complaints(program)
+        assert complaint.startswith("No connection to ws://localhost:")

@@ -38,8 +38,20 @@ def io_loop() -> Iterator[IOLoop]:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield IOLoop.current()
-    IOLoop.current().close()
+    end(IOLoop.current())
     asyncio.set_event_loop(None)
+
+
+def end(io_loop: IOLoop) -> None:
+    """Close a loop, once the tasks that it had left when it was stopped have ended."""
+
+    async def settle() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=TIMEOUT)
+
+    io_loop.run_sync(settle)
+    io_loop.close()
 
 
 def start(io_loop: IOLoop) -> None:
@@ -101,7 +113,7 @@ def test_the_arguments_are_those_of_the_documentation_in_its_order(io_loop: IOLo
     assert client.exclude_headers == ["origin"]
     assert client.heartbeat_freq is None
     assert TornadoWebSocketClient("ws://localhost/").io_loop is io_loop
-    other.close()
+    end(other)
 
 
 def test_a_client_runs_on_the_loop_that_it_is_given(io_loop: IOLoop) -> None:
@@ -113,7 +125,7 @@ def test_a_client_runs_on_the_loop_that_it_is_given(io_loop: IOLoop) -> None:
         client.close()
         start(other)
     assert client.all_events()[-1] == ("closed", 1000, "")
-    other.close()
+    end(other)
 
 
 def test_connect_can_be_awaited(io_loop: IOLoop) -> None:
