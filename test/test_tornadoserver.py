@@ -438,6 +438,7 @@ def test_a_peer_that_does_not_read_is_not_read_either(contexts: Any) -> None:
         other = connected(server.port, contexts[1])
         expect_echo(other)
         end(other)
+        assert len(websocket.buf) <= 256 * 1024  # what was read before the loop was told
         for _ in range(16):
             assert peer.message() == (BINARY, LARGE)
         writer.join(TIMEOUT)
@@ -458,3 +459,30 @@ def test_what_was_sent_before_close_arrives_though_it_is_much(contexts: Any) -> 
         assert peer.message() == (CLOSE, b"\x0f\xa0that was all")
         peer.send_close(4000)
         peer.leave()
+
+
+def test_what_is_on_its_way_when_the_client_closes_arrives(contexts: Any) -> None:
+    class Narrow(EchoHandler):
+        def opened(self) -> None:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            super().opened()
+
+    with tornado_server(Narrow, contexts[0]) as server:
+        peer = connected(server.port, contexts[1])
+        peer.send(BINARY, LARGE)
+        peer.send_close()
+        assert peer.message() == (BINARY, LARGE)
+        assert peer.close_frame() == (1000, "")
+        peer.leave()
+
+
+def test_the_end_of_tls_is_told(server_tls: ssl.SSLContext, client_tls: ssl.SSLContext) -> None:
+    with tornado_server(EchoWebSocket, server_tls) as server:
+        plain = socket.create_connection(("127.0.0.1", server.port), TIMEOUT)
+        sock = client_tls.wrap_socket(
+            plain, server_hostname="localhost", suppress_ragged_eofs=False
+        )
+        with sock:
+            sock.sendall(HANDSHAKE + frame(CLOSE))
+            read_head(sock)
+            assert read_to_end(sock) == frame(CLOSE, key=None)
