@@ -8,17 +8,19 @@ engine queues it. Off the loop's thread it refuses everything, so that the loop 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from typing import Any, Callable
 
 from ws4py.driver import Threads
 from ws4py.heartbeat import Pulse
+from ws4py.sending import broadcast
 from ws4py.transport import Data, Transport
 from ws4py.websocket import WebSocket
 
-__all__ = ["READY", "Connection", "LoopTransport", "Room", "Timer", "call_soon"]
+__all__ = ["READY", "Connection", "LoopTransport", "Room", "Timer", "WebSockets", "call_soon"]
 
 #: Bytes that a loop's transport is given at once: a peer that takes this many shows progress.
 CHUNK = 64 * 1024
@@ -184,7 +186,7 @@ class Connection(Threads, asyncio.Protocol):
         websocket: Of any class.
         transport: Of asyncio; or anything with the same methods.
         loop: The loop, whose thread this is.
-        on_end: Called with the connection once ``closed`` has returned.
+        group: Has it until ``closed`` has returned.
     """
 
     def __init__(
@@ -192,10 +194,10 @@ class Connection(Threads, asyncio.Protocol):
         websocket: WebSocket,
         transport: Any,
         loop: asyncio.AbstractEventLoop,
-        on_end: Callable[[Connection], object] | None = None,
+        group: WebSockets | None = None,
     ) -> None:
         self.loop = loop
-        self._on_end = on_end
+        self._group = group
         self.websocket = websocket
         self._transport = LoopTransport(transport, loop)
         self._transport.close_timeout = websocket.limits.close_timeout
@@ -205,6 +207,8 @@ class Connection(Threads, asyncio.Protocol):
         websocket._transport = self._transport
         websocket._driver = self
         transport.set_protocol(self)
+        if group is not None:
+            group._add(self)
 
     def begin(self) -> None:
         """Call ``opened``, and handle what came with the handshake."""
@@ -304,9 +308,63 @@ class Connection(Threads, asyncio.Protocol):
             websocket._heartbeat.cancel()
 
     def ended(self, websocket: WebSocket) -> None:
-        """Tell whoever has asked for it."""
-        if self._on_end is not None:
-            self._on_end(self)
+        """Leave the group."""
+        if self._group is not None:
+            self._group._discard(self)
+
+
+class WebSockets:
+    """The websockets of a server that are connected: iterate, or take the ``len``."""
+
+    def __init__(self) -> None:
+        self._connections: set[Connection] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([each.websocket for each in list(self._connections)])
+
+    def broadcast(self, message: Any, binary: bool = False) -> None:
+        """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
+        broadcast(self, message, binary)
+
+    def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
+        """Begin the closing handshake of each websocket; do not wait for any."""
+        for websocket in self:
+            websocket.close(code=code, reason=message)
+
+    async def wait_closed(self) -> None:
+        """Wait until each websocket has ended, after :meth:`close_all`.
+
+        That takes their ``limits.close_timeout`` at the longest; a callback that is still at work
+        then is cancelled.
+        """
+        waits = [websocket.limits.close_timeout for websocket in self]
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(
+                self._wait_idle(), None if None in waits else max(filter(None, waits), default=0)
+            )
+        for websocket in self:
+            if getattr(websocket, "_awaits", False):
+                websocket._cancel()
+        await self._wait_idle()
+
+    async def _wait_idle(self) -> None:
+        while self._connections:
+            self._waiters.append(asyncio.get_running_loop().create_future())
+            await self._waiters[-1]
+
+    def _add(self, connection: Connection) -> None:
+        self._connections.add(connection)
+
+    def _discard(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            waiters, self._waiters = self._waiters, []
+            for future in waiters:
+                _wake(future)
 
 
 class Ready:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any, Callable, NamedTuple
 
 from ws4py import _tls
 from ws4py.limits import Limits
+from ws4py.server._accept import Acceptor
 from ws4py.websocket import WebSocket
 
 __all__ = ["SERVERS", "Server", "Serving"]
@@ -181,7 +183,6 @@ def on_cherrypy(serving: Serving) -> Server:
     """Return CherryPy's server."""
     import cherrypy
 
-    from ws4py.server._accept import Acceptor
     from ws4py.server.cherrypyserver import WebSocketPlugin, WebSocketTool
 
     class Root:
@@ -201,8 +202,7 @@ def on_cherrypy(serving: Serving) -> Server:
     options = {"on": True, "handler_cls": serving.handler, **serving.options()}
     config = {f"tools.websocket.{name}": value for name, value in options.items()}
     cherrypy.tree.mount(Root(), "", {"/": config})
-    # CherryPy looks at neither before a request comes, or only logs it.
-    Acceptor(serving.handler, **serving.options())
+    _check(serving)
     _check_address(serving)
     engine.start()
     return Server(server.bound_addr, engine.block, engine.exit)
@@ -214,9 +214,45 @@ def _check_address(serving: Serving) -> None:
     create_server((serving.host, serving.port), family=family).close()
 
 
+def on_tornado(serving: Serving) -> Server:
+    """Return Tornado's server."""
+    from tornado.httpserver import HTTPServer
+    from tornado.netutil import bind_sockets
+    from tornado.web import Application
+
+    from ws4py.server.tornadoserver import WebSocketHandler, WebSockets
+
+    _check(serving, is_async=True)
+    websockets = WebSockets()
+    options = {"handler_cls": serving.handler, "websockets": websockets, **serving.options()}
+    route = re.escape(serving.path) if serving.path else ".*"
+    http: list[HTTPServer] = []
+
+    async def start() -> Any:
+        application = Application([(route, WebSocketHandler, options)], log_function=lambda _: None)
+        http.append(HTTPServer(application, ssl_options=serving.context))
+        sockets = bind_sockets(serving.port, serving.host)
+        http[0].add_sockets(sockets)
+        return sockets[0].getsockname()
+
+    async def stop() -> None:
+        http[0].stop()
+        await http[0].close_all_connections()
+        websockets.close_all()
+        await websockets.wait_closed()
+
+    return on_loop(start, stop)
+
+
+def _check(serving: Serving, is_async: bool = False) -> None:
+    """Find fault with the options at once, for an engine that does so when a request comes."""
+    Acceptor(serving.handler, **serving.options(), is_async=is_async)
+
+
 SERVERS: dict[str, Callable[[Serving], Server]] = {
     "asyncio": on_asyncio,
     "cherrypy": on_cherrypy,
     "standalone": standalone,
+    "tornado": on_tornado,
     "wsgiref": wsgiref,
 }

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
-from test.engines import Engine, Served, asyncio_, builtin, cherrypy_, wsgi
+from test.engines import Engine, Served, asyncio_, builtin, cherrypy_, tornado_, wsgi
 from test.helpers import (
     HANDSHAKE,
     KEY,
@@ -123,6 +123,7 @@ ENGINES = [
     *asyncio_.ENGINES,
     *cherrypy_.ENGINES,
     *wsgi.ENGINES,
+    *tornado_.ENGINES,
 ]
 
 

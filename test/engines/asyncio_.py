@@ -72,9 +72,17 @@ def served(
 
 
 @contextmanager
-def clients(new_loop: Any, behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Any]:
-    client_class: Any = type("Client", (behaviour, WebSocketClient), {})
+def clients(
+    new_loop: Any, behaviour: type, tls: ssl.SSLContext | None, base: type = WebSocketClient
+) -> Iterator[Any]:
+    client_class: Any = type("Client", (behaviour, base), {})
     made: list[Any] = []
+
+    async def start(port: int, options: Any) -> Any:
+        client = client_class(url(port, tls), ssl_context=tls, **options)
+        made.append(client)
+        await client.connect()
+        return client
 
     async def stop() -> None:
         for client in made:
@@ -84,10 +92,7 @@ def clients(new_loop: Any, behaviour: type, tls: ssl.SSLContext | None) -> Itera
     with running_loop(new_loop) as run:
 
         def connect(port: int, **options: Any) -> Any:
-            client = client_class(url(port, tls), ssl_context=tls, **options)
-            made.append(client)
-            run(client.connect())
-            return client
+            return run(start(port, options))
 
         try:
             yield connect

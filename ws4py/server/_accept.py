@@ -12,7 +12,7 @@ from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.limits import Limits
 from ws4py.websocket import WebSocket
 
-__all__ = ["Acceptor"]
+__all__ = ["Acceptor", "add_addresses"]
 
 logger = getLogger("ws4py")
 
@@ -99,3 +99,17 @@ def check_handler(handler_cls: Any, is_async: bool = False) -> Callable[..., Web
             )
     checked: Callable[..., WebSocket] = handler_cls
     return checked
+
+
+def add_addresses(environ: dict[str, Any], sock: Any) -> None:
+    """Put the addresses of both ends of ``sock`` into ``environ``.
+
+    Raises:
+        OSError: It is not connected any more.
+    """
+    addresses = sock.getpeername(), sock.getsockname()
+    for name, address in zip(("REMOTE", "SERVER"), addresses):
+        if isinstance(address, tuple):
+            environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
+    environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
+    environ.setdefault("SERVER_PORT", "0")

@@ -14,7 +14,7 @@ from wsgiref.handlers import SimpleHandler
 from ws4py.exc import HandshakeError
 from ws4py.handshake import HeadReader, build_head, build_switch, make_environ, refusal
 from ws4py.limits import Limits
-from ws4py.server._accept import Acceptor
+from ws4py.server._accept import Acceptor, add_addresses
 from ws4py.websocket import WebSocket
 
 __all__ = ["Answer", "Opening", "Site"]
@@ -156,12 +156,7 @@ class Opening:
         while head is None:
             head = self._reader.feed((yield))
         environ = make_environ(head, self._scheme)
-        addresses = self._sock.getpeername(), self._sock.getsockname()
-        for name, address in zip(("REMOTE", "SERVER"), addresses):
-            if isinstance(address, tuple):
-                environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
-        environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
-        environ.setdefault("SERVER_PORT", "0")
+        add_addresses(environ, self._sock)
         return environ
 
     def _read_body(self, environ: dict[str, Any]) -> Generator[None, bytes, dict[str, Any]]:

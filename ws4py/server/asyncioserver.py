@@ -19,16 +19,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
 from logging import getLogger
 from socket import socket
 from ssl import SSLContext
 from typing import Any, Callable
 
-from ws4py._asyncio import Connection, LoopTransport
-from ws4py.async_websocket import WebSocket as AsyncWebSocket
+from ws4py._asyncio import Connection, LoopTransport, WebSockets
 from ws4py.limits import Limits
-from ws4py.sending import broadcast
 from ws4py.server._opening import Answer, Handler, Opening, Site
 from ws4py.websocket import EchoWebSocket, WebSocket
 
@@ -102,11 +99,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self._leave()
         websocket.buf = rest
-        on_end = None if self._server is None else self._server._forget
-        connection = Connection(websocket, self._transport, self._loop, on_end)
-        if self._server is not None:
-            self._server._add(connection)
-        connection.begin()
+        group = None if self._server is None else self._server._connected
+        Connection(websocket, self._transport, self._loop, group).begin()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection that has become no websocket."""
@@ -135,7 +129,7 @@ class WebSocketServer:
         self._site = site
         self._options = options
         self._openings: set[WebSocketProtocol] = set()
-        self._connections: set[Connection] = set()
+        self._connected = WebSockets()
         self._server: asyncio.AbstractServer | None = None
         self._closed: asyncio.Future[None] | None = None
 
@@ -152,8 +146,6 @@ class WebSocketServer:
     async def _start(self) -> WebSocketServer:
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._server = await loop.create_server(
             lambda: WebSocketProtocol(self._site, self), **self._options
         )
@@ -167,16 +159,15 @@ class WebSocketServer:
     @property
     def websockets(self) -> Iterator[WebSocket]:
         """The websockets that are connected now."""
-        return iter([each.websocket for each in self._connections])
+        return iter(self._connected)
 
     def broadcast(self, message: Any, binary: bool = False) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
-        broadcast(self.websockets, message, binary)
+        self._connected.broadcast(message, binary)
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; do not wait for any."""
-        for websocket in self.websockets:
-            websocket.close(code=code, reason=message)
+        self._connected.close_all(code, message)
 
     def close(self) -> None:
         """Stop listening, and close each websocket with 1001; from the loop's thread."""
@@ -207,24 +198,7 @@ class WebSocketServer:
         if self._closed is None:
             return
         await asyncio.shield(self._closed)
-        waits = [websocket.limits.close_timeout for websocket in self.websockets]
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(
-                self._idle.wait(), None if None in waits else max(filter(None, waits), default=0)
-            )
-        for websocket in self.websockets:
-            if isinstance(websocket, AsyncWebSocket):
-                websocket._cancel()
-        await self._idle.wait()
-
-    def _add(self, connection: Connection) -> None:
-        self._connections.add(connection)
-        self._idle.clear()
-
-    def _forget(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            self._idle.set()
+        await self._connected.wait_closed()
 
 
 def serve(
