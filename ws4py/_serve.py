@@ -7,7 +7,7 @@ import re
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, create_server
+from socket import AF_INET, AF_INET6, create_server, socket
 from ssl import SSLContext
 from threading import Thread
 from typing import Any, Callable, NamedTuple
@@ -58,6 +58,10 @@ class Serving:
             "limits": self.limits,
             "heartbeat_freq": heartbeat_freq if self.heartbeat is None else self.heartbeat,
         }
+
+
+#: Connections that the kernel keeps while they wait to be accepted.
+BACKLOG = 1024
 
 
 class Server(NamedTuple):
@@ -203,21 +207,26 @@ def on_cherrypy(serving: Serving) -> Server:
     config = {f"tools.websocket.{name}": value for name, value in options.items()}
     cherrypy.tree.mount(Root(), "", {"/": config})
     _check(serving)
-    _check_address(serving)
+    listen(serving).close()  # It would only log that it cannot.
     engine.start()
     return Server(server.bound_addr, engine.block, engine.exit)
 
 
-def _check_address(serving: Serving) -> None:
-    """Raise an OSError if the address cannot be listened on."""
+def listen(serving: Serving) -> socket:
+    """Return a socket that listens.
+
+    Raises:
+        OSError: It cannot.
+    """
     family = AF_INET6 if ":" in serving.host else AF_INET
-    create_server((serving.host, serving.port), family=family).close()
+    sock = create_server((serving.host, serving.port), family=family, backlog=BACKLOG)
+    sock.setblocking(False)
+    return sock
 
 
 def on_tornado(serving: Serving) -> Server:
     """Return Tornado's server."""
     from tornado.httpserver import HTTPServer
-    from tornado.netutil import bind_sockets
     from tornado.web import Application
 
     from ws4py.server.tornadoserver import WebSocketHandler, WebSockets
@@ -231,9 +240,9 @@ def on_tornado(serving: Serving) -> Server:
     async def start() -> Any:
         application = Application([(route, WebSocketHandler, options)], log_function=lambda _: None)
         http.append(HTTPServer(application, ssl_options=serving.context))
-        sockets = bind_sockets(serving.port, serving.host)
-        http[0].add_sockets(sockets)
-        return sockets[0].getsockname()
+        sock = listen(serving)
+        http[0].add_socket(sock)
+        return sock.getsockname()
 
     async def stop() -> None:
         http[0].stop()
