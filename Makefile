@@ -20,7 +20,7 @@ AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--s
 UNIT := not autobahn and not browser and not stress and not fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit autobahn wstest fuzz benchmark clean
+.PHONY: help demo venv check format test unit wsaccel autobahn wstest fuzz benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,11 +51,13 @@ test: venv wstest  ## run the whole test suite
 unit: venv  ## run the tests that need nothing but Python
 	$(PYTEST) -ra -m '$(UNIT)' $(PYTEST_ARGS)
 
+wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
+	$(MAKE) venv EXTRAS=,wsaccel VENV=.venv-wsaccel
+	.venv-wsaccel/bin/python -m pytest -ra -m '($(UNIT)) or wsaccel' $(PYTEST_ARGS)
+
 autobahn: venv  ## run the Autobahn suite on every engine (CASE=6.4.3, SET=full)
 	sh test/autobahn/setup.sh .wstest
-	$(AUTOBAHN) --server standalone
-	$(AUTOBAHN) --server wsgiref
-	$(AUTOBAHN) --client threaded
+	$(AUTOBAHN) --all
 
 # The Autobahn suite runs on CPython 2.7 only, so it has an environment of its own. Status 3 means
 # that there is no 2.7 here: its tests are then skipped, and say so.

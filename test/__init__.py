@@ -1,0 +1,4 @@
+import pytest
+
+# Their asserts explain themselves, as those of test modules do.
+pytest.register_assert_rewrite("test.conformance")

@@ -53,21 +53,25 @@ LAYERS = {
     "server": 6,
     "server._accept": 6,
     "server._opening": 6,
+    "server._sockets": 6,
     "server.standalone": 6,
     "server.wsgiutils": 6,
     "server.wsgirefserver": 6,
     "server.geventserver": 6,
     "server.cherrypyserver": 6,
     "server._iostream": 6,
+    "_pyopenssl": 6,
     "server.tornadoserver": 6,
     "server.asyncioserver": 6,
     "server.asgi": 6,
     "server.tulipserver": 6,
-    "__main__": 7,
+    "_connect": 7,
+    "_serve": 7,
+    "__main__": 7.1,
     "compat": 8,  # for old programs: nothing inside imports it
 }
 LAST_PURE_LAYER = 3
-ADAPTER_LAYERS = (6, 7)
+ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
@@ -76,12 +80,19 @@ SAME_LAYER = {
     ("server.tulipserver", "server.asyncioserver"),
 }
 # What the modules of layer 6 share: any of them may import these.
-SHARED_BY_ADAPTERS = {"client", "server._accept", "server._opening", "server.wsgiutils"}
+SHARED_BY_ADAPTERS = {
+    "_pyopenssl",
+    "client",
+    "server._accept",
+    "server._opening",
+    "server._sockets",
+    "server.wsgiutils",
+}
 
 # Layers 0 to 3 turn bytes into messages: they know no socket, no thread and no clock.
 IMPURE = {"asyncio", "select", "selectors", "socket", "ssl", "threading", "time"}
 # The core imports the standard library alone, and these when they happen to be installed.
-OPTIONAL = {("masking", "wsaccel"), ("transport", "OpenSSL")}
+OPTIONAL = {("masking", "wsaccel")}
 
 CLOSE_CODES = range(1000, 1016)
 HEADER_NAMES = ("sec-websocket", "http_sec_websocket")

@@ -237,6 +237,14 @@ def test_what_an_object_does_not_have_is_done_without() -> None:
         act()
 
 
+def test_a_descriptor_that_is_somebody_elses_is_shut_down_and_stays_open(ends: Any) -> None:
+    transport, theirs = ends
+    transport.closes = False
+    transport.close()
+    assert read_to_end(theirs) == b""
+    assert transport.fileno() >= 0
+
+
 def test_addresses_are_pairs_or_paths_and_kept() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         endpoint = Endpoint()

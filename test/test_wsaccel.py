@@ -29,6 +29,7 @@ SUITE = [
     "test/test_streaming_errors.py",
     "test/test_streaming_messages.py",
     "test/test_streaming_utf8.py",
+    "test/test_conformance.py",
 ]
 
 # These two are about the methods that the patch replaces: its own return bytes, and accept that

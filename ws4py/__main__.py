@@ -6,25 +6,16 @@ import argparse
 import os
 import signal
 import sys
-from codecs import getincrementaldecoder
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from threading import Event, Thread
 from typing import Any, Callable, NoReturn
 
-from ws4py import _tls
-from ws4py.client.threadedclient import WebSocketClient
+from ws4py._connect import CLIENTS
+from ws4py._serve import SERVERS, Serving
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
-from ws4py.server.standalone import WebSocketServer
-from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
-from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import WebSocket
-
-#: A server, and what makes its ``serve_forever`` end.
-Engine = tuple[Any, Callable[[], object]]
 
 
 class UsageError(Exception):
@@ -58,7 +49,7 @@ def make_parser() -> Parser:
     serving.set_defaults(command=serve)
     add = serving.add_argument
     add("handler", nargs="?", metavar="MODULE:CLASS", default="ws4py.websocket:EchoWebSocket")
-    add("--engine", choices=sorted(ENGINES), default="standalone")
+    add("--engine", choices=sorted(SERVERS), default="standalone")
     add("--host", default="127.0.0.1", help="the address to listen on (default %(default)s)")
     add("--port", type=_port, default=9000, help="default %(default)s; 0 for any that is free")
     add("--path", type=_path, help="the only path that is served (default: every path)")
@@ -70,6 +61,7 @@ def make_parser() -> Parser:
     connecting = commands.add_parser("connect", help="send lines, print messages")
     connecting.set_defaults(command=connect)
     connecting.add_argument("url", metavar="URL")
+    connecting.add_argument("--engine", choices=sorted(CLIENTS), default="threaded")
     return parser
 
 
@@ -124,26 +116,45 @@ def serve(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     handler = load(arguments.handler)
     try:
-        context = None
-        if arguments.certfile:
-            context = _tls.server_context(arguments.certfile, arguments.keyfile)
-        elif arguments.keyfile:
-            raise UsageError("--keyfile needs --certfile")
-    except (FileNotFoundError, ValueError) as error:
+        serving = Serving(
+            handler,
+            arguments.host,
+            arguments.port,
+            arguments.path,
+            arguments.certfile,
+            arguments.keyfile,
+            arguments.origin,
+            limits_of(arguments, handler),
+            arguments.heartbeat,
+        )
+        server = on_engine(SERVERS, arguments.engine)(serving)
+    except FileNotFoundError as error:
         raise UsageError(str(error)) from error
-    try:
-        server, stop = ENGINES[arguments.engine](arguments, handler, context)
     except OSError as error:
         address = f"{arguments.host}:{arguments.port}"
         raise UsageError(f"cannot listen on {address}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop())
-    with server:
-        announce(arguments, server.server_address)
-        server.serve_forever()
+        signal.signal(number, lambda *_: server.stop())
+    announce(arguments, server.address)
+    server.serve()
     return 0
+
+
+def on_engine(table: Mapping[str, Callable[..., Any]], engine: str) -> Callable[..., Any]:
+    """Return what ``table`` has for an engine; it complains if a package is missing."""
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return table[engine](*arguments)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"the engine {engine} needs the package {error.name}: "
+                f"python -m pip install 'ws4py[{engine}]'"
+            ) from error
+
+    return call
 
 
 def announce(arguments: argparse.Namespace, address: Any) -> None:
@@ -160,82 +171,10 @@ def limits_of(arguments: argparse.Namespace, handler: type[WebSocket]) -> Limits
     return handler.limits if size is None else replace(handler.limits, max_message_size=size)
 
 
-def make_standalone(arguments: argparse.Namespace, handler: Any, context: Any) -> Engine:
-    """Return ws4py's own server, and what stops it."""
-    server = WebSocketServer(
-        (arguments.host, arguments.port),
-        {arguments.path: handler} if arguments.path else handler,
-        origins=arguments.origin,
-        ssl_context=context,
-        limits=limits_of(arguments, handler),
-        heartbeat_freq=20.0 if arguments.heartbeat is None else arguments.heartbeat,
-    )
-    loop = server.manager.loop
-
-    def stop() -> None:
-        loop.call_soon(server.shutdown)
-        loop.wake()
-
-    return server, stop
-
-
-def make_wsgiref(arguments: argparse.Namespace, handler: Any, context: Any) -> Engine:
-    """Return the standard library's WSGI server, and what stops it."""
-    application = WebSocketWSGIApplication(
-        handler_cls=handler,
-        origins=arguments.origin,
-        limits=limits_of(arguments, handler),
-        heartbeat_freq=arguments.heartbeat,
-    )
-
-    def route(environ: dict[str, Any], start_response: Any) -> Any:
-        if arguments.path in (None, environ["PATH_INFO"]):
-            return application(environ, start_response)
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"there is no WebSocket at this path\n"]
-
-    server = WSGIServer((arguments.host, arguments.port), WebSocketWSGIRequestHandler)
-    server.set_app(route)
-    if context is not None:
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
-    server.initialize_websockets_manager()
-    # shutdown waits for serve_forever, which runs in this thread.
-    return server, lambda: Thread(target=server.shutdown).start()
-
-
-ENGINES: dict[str, Callable[[argparse.Namespace, Any, Any], Engine]] = {
-    "standalone": make_standalone,
-    "wsgiref": make_wsgiref,
-}
-
-
-class Terminal(WebSocketClient):
-    """Prints what it receives."""
-
-    def received_message(self, message: Any) -> None:
-        """Print a message; bytes that are not text in hexadecimal."""
-        show(
-            f"< {message}" if message.is_text else f"< ({len(message)} bytes) {message.data.hex()}"
-        )
-
-    def closed(self, code: int, reason: str | None = None) -> None:
-        """Print how it ended."""
-        show(f"Connection closed: {code} {reason or ''}".rstrip())
-
-
-def show(text: str) -> None:
-    """Print a line at once."""
-    with suppress(BrokenPipeError):
-        print(text, flush=True)
-
-
 def connect(arguments: argparse.Namespace) -> int:
     """Send what is typed, line by line, until its end or that of the connection."""
     try:
-        client = Terminal(arguments.url)
-        client.connect()
+        on_engine(CLIENTS, arguments.engine)(arguments.url)
     except HandshakeError as error:
         print(f"ws4py: the handshake failed: {error}", file=sys.stderr)
         return 1
@@ -244,37 +183,7 @@ def connect(arguments: argparse.Namespace) -> int:
         return 1
     except ValueError as error:
         raise UsageError(str(error)) from error
-    input_ended = Event()
-    sender = Thread(target=send_lines, args=(client, input_ended), daemon=True)
-    sender.start()
-    try:
-        client.run_forever()
-    except KeyboardInterrupt:
-        client.close()
-        client.run_forever()
-    if input_ended.is_set():
-        sender.join()
     return 0
-
-
-def send_lines(client: WebSocketClient, ended: Event) -> None:
-    """Send each line of the standard input; at its end set ``ended`` and close.
-
-    Reads the descriptor: a thread within ``sys.stdin`` would hold its lock when the program ends.
-    """
-    decoder, rest = getincrementaldecoder("utf-8")("replace"), ""
-    with suppress(RuntimeError, OSError):
-        while sys.stdin is not None:  # else the first socket has its number
-            data = os.read(0, 64 * 1024)
-            *lines, rest = (rest + decoder.decode(data, not data)).split("\n")
-            for line in lines:
-                client.send(line.rstrip("\r"))
-            if not data:
-                break
-        if rest:
-            client.send(rest)
-    ended.set()
-    client.close()
 
 
 if __name__ == "__main__":

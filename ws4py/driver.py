@@ -7,7 +7,7 @@ that no loop drives has a thread of its own, and ThreadDriver.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from threading import Lock, Timer, get_ident
+from threading import Lock, Thread, Timer, get_ident
 from typing import Any, Callable, Protocol
 
 from ws4py.heartbeat import Heartbeat
@@ -97,9 +97,16 @@ class ThreadDriver(Threads):
         return True
 
     def drain(self, websocket: Any) -> None:
-        if not self.drains_here(websocket):
-            while not websocket._advance():
-                websocket._wait_to_write()
+        if self.drains_here(websocket):
+            return
+        if websocket._may_wait():
+            self._drain(websocket)
+        else:
+            Thread(target=self._drain, args=(websocket,), daemon=True).start()
+
+    def _drain(self, websocket: Any) -> None:
+        while not websocket._advance():
+            websocket._wait_to_write()
 
     def drains_here(self, websocket: Any) -> bool:
         return bool(websocket._reader == get_ident())

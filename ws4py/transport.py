@@ -50,6 +50,9 @@ class Transport:
     ``sock`` is the socket.
     """
 
+    #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
+    closes = True
+
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
     _write_waits_for_read = False
@@ -137,19 +140,23 @@ class Transport:
 
     def half_close(self) -> None:
         """Say that nothing more will be written. What is read from now on has no meaning."""
-        with suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        self._shut(socket.SHUT_WR)
 
     def shutdown(self) -> None:
         """End both directions, which wakes up whoever waits; the descriptor stays open."""
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
+        """Shut the socket down, below what TLS there is on it."""
         with suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+            socket.socket.shutdown(self.sock, how)
 
     def close(self) -> None:
         """Shut down, and close the descriptor whatever comes."""
         self.shutdown()
         with suppress(OSError):
-            self.sock.close()
+            if self.closes:
+                self.sock.close()
 
 
 class PlainTransport(Transport):
@@ -183,9 +190,9 @@ class PlainTransport(Transport):
 
 
 class TLSTransport(Transport):
-    """A socket of the ssl module."""
+    """A socket of the ssl module, or with the methods and errors of one."""
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
+    def __init__(self, sock: Any) -> None:
         self._lock = Lock()
         self._discards = False
         super().__init__(sock)
@@ -210,7 +217,7 @@ class TLSTransport(Transport):
         self._read_waits_for_write = False
         try:
             if self._discards:
-                return socket.socket.recv(self.sock, size)
+                return self._read_below(size)
             with self._lock:
                 data: bytes = self.sock.recv(size)
             return data
@@ -219,6 +226,10 @@ class TLSTransport(Transport):
         except ssl.SSLWantWriteError:
             self._read_waits_for_write = True
             return None
+
+    def _read_below(self, size: int) -> bytes:
+        """Read as the socket does that TLS is on."""
+        return socket.socket.recv(self.sock, size)
 
     def write(self, data: Data, payload: Data = b"") -> int:
         self._write_waits_for_read = False
@@ -298,7 +309,8 @@ class SocketLikeTransport(Transport):
     def close(self) -> None:
         self.shutdown()
         with suppress(OSError, AttributeError):
-            self.sock.close()
+            if self.closes:
+                self.sock.close()
 
 
 #: Kinds of sockets besides the standard library's: whoever knows one adds its transport.

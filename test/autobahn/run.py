@@ -5,7 +5,7 @@
     python -m test.autobahn.run --start '{python} my_server.py {port}' --set full --shards 2
 
 Commands run in the project's root folder; {python}, {port}, {url} and {agent} are replaced in
-them. A server serves an echo handler on 127.0.0.1; a client works as client_threaded.py does.
+them. A server serves an echo handler on 127.0.0.1; a client works as client.py does.
 
 Exit code: 0 when every case was passed, 1 when one was not, 2 when the run did not come to its end.
 """
@@ -30,12 +30,16 @@ from .cases import SETS, Cases, matching
 from .judge import Report, judge
 from .processes import HOST, POLL, Process, RunError, free_port
 
+GUNICORN = "{python} -m gunicorn --config python:test.apps.gunicorn_conf --bind 127.0.0.1:{port}"
+ENGINES = ["standalone", "wsgiref", "cherrypy", "gevent", "tornado", "asyncio"]
 SERVERS = {
-    "standalone": "{python} -m ws4py serve --port {port}",
-    "wsgiref": "{python} -m ws4py serve --engine wsgiref --port {port}",
+    **{name: f"{{python}} -m ws4py serve --engine {name} --port {{port}}" for name in ENGINES},
+    "gunicorn-gthread": f"{GUNICORN} --worker-class gthread --threads 4 test.apps.wsgi:held",
+    "gunicorn-handoff": f"{GUNICORN} --worker-class sync test.apps.wsgi:handed_off",
 }
 CLIENTS = {
-    "threaded": "{python} -m test.autobahn.client_threaded {url} {agent}",
+    name: f"{{python}} -m test.autobahn.client {name} {{url}} {{agent}}"
+    for name in ("threaded", "gevent", "tornado", "asyncio")
 }
 REPORTS = wstest.ROOT / ".wstest" / "reports"
 
@@ -261,6 +265,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_endpoints(parser: argparse.ArgumentParser) -> None:
     endpoint = parser.add_mutually_exclusive_group(required=True)
+    endpoint.add_argument("--all", action="store_true", help="every server and client, in turn")
     endpoint.add_argument("--server", choices=SERVERS)
     endpoint.add_argument("--client", choices=CLIENTS)
     endpoint.add_argument("--start", metavar="CMD", help="start any other server, with {port}")
@@ -271,7 +276,7 @@ def _add_endpoints(parser: argparse.ArgumentParser) -> None:
 
 def _run_from(options: argparse.Namespace) -> Report:
     """Run what the command line asks for."""
-    name = options.server or options.client
+    name = options.server or (options.client and f"{options.client}-client")
     agent = f"ws4py-{name}" if name else "other"
     run, command = _endpoint(options)
     return run(
@@ -292,9 +297,21 @@ def _endpoint(options: argparse.Namespace) -> tuple[Callable[..., Report], str]:
     return run_client, options.client_command or CLIENTS[options.client]
 
 
+def _run_all(options: argparse.Namespace) -> int:
+    """Run every endpoint; return the worst exit code."""
+    endpoints = [("server", name) for name in SERVERS] + [("client", name) for name in CLIENTS]
+    return max(
+        _run_one(argparse.Namespace(**{**vars(options), role: name})) for role, name in endpoints
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     options = _parser().parse_args(arguments)
+    return _run_all(options) if options.all else _run_one(options)
+
+
+def _run_one(options: argparse.Namespace) -> int:
     try:
         report = _run_from(options)
     except (RunError, ValueError) as exc:

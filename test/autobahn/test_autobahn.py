@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,28 @@ def check(report: Report) -> None:
     assert not report.bad, f"\n{report}"
     assert len(report.outcomes) == 301, report
     assert report.count(INFORMATIONAL) == len(INFORMATIONAL_CASES) == 3, report
+
+
+PATCHED = "{python} -m test.autobahn.patched"
+
+
+@pytest.mark.parametrize(
+    ("run", "command"),
+    [
+        pytest.param(run_server, f"{PATCHED} ws4py serve --port {{port}}", id="server"),
+        pytest.param(
+            run_client, f"{PATCHED} test.autobahn.client threaded {{url}} {{agent}}", id="client"
+        ),
+    ],
+)
+@pytest.mark.wsaccel
+@pytest.mark.skipif(find_spec("wsaccel") is None, reason="wsaccel is not installed")
+def test_the_core_passes_with_wsaccel_patched_in(
+    run: Any, command: str, program: Path, tmp_path: Path
+) -> None:
+    report = run(shlex.split(command), "patched", SETS["core"], tmp_path, program, limits=LIMITS)
+    assert not report.bad, f"\n{report}"
+    assert len(report.outcomes) == 247, report
 
 
 @pytest.mark.parametrize("engine", SERVERS)

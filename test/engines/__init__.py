@@ -9,17 +9,38 @@ from typing import Any
 
 
 @dataclass
+class Served:
+    """A server that runs.
+
+    Args:
+        port: Where it listens.
+        broadcast: Sends to all its websockets.
+        stop: Stops it, as a program would at its end; harmless a second time.
+    """
+
+    port: int
+    broadcast: Callable[..., object]
+    stop: Callable[[], object]
+
+
+@dataclass
 class Engine:
     """A way to run a websocket.
 
     Args:
         start: Called with a behaviour and a TLS context or None; a context manager. A server's
-            returns its port, a client's a function that connects to a port.
+            returns a :class:`Served`, a client's a function that connects to a port.
+        thread: How the name begins of the thread that callbacks run in.
+        threads_each: How many threads a connection has of its own.
+        tls: Whether it speaks TLS.
     """
 
     name: str
     start: Callable[..., Any]
     is_client: bool = False
+    thread: str = ""
+    threads_each: int = 0
+    tls: bool = True
 
 
 def url(port: int, tls: ssl.SSLContext | None) -> str:

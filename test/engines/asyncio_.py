@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from test.engines import Engine, url
+from test.engines import Engine, Served, url
 from test.helpers import TIMEOUT
 from ws4py.client.asyncioclient import WebSocketClient
 from ws4py.server.asyncioserver import serve
@@ -43,6 +43,10 @@ async def _started(handler: Any, tls: ssl.SSLContext | None, options: Any) -> An
     return await serve(handler, "127.0.0.1", 0, ssl=tls, heartbeat_freq=None, **options)
 
 
+async def _call(function: Callable[..., object], *arguments: Any) -> None:
+    function(*arguments)
+
+
 async def _stopped(server: Any) -> None:
     server.close()
     await server.wait_closed()
@@ -51,13 +55,20 @@ async def _stopped(server: Any) -> None:
 @contextmanager
 def served(
     new_loop: Any, handler: Any, tls: ssl.SSLContext | None, **options: Any
-) -> Iterator[int]:
+) -> Iterator[Served]:
     with running_loop(new_loop) as run:
         server = run(_started(handler, tls, options))
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
+
+        def stop() -> None:
             run(_stopped(server))
+
+        def broadcast(message: Any, binary: bool = False) -> None:
+            run(_call(server.broadcast, message, binary))
+
+        try:
+            yield Served(server.sockets[0].getsockname()[1], broadcast, stop)
+        finally:
+            stop()
 
 
 @contextmanager
@@ -91,8 +102,8 @@ def clients(
 
 def _engines(name: str, new_loop: Any) -> list[Engine]:
     return [
-        Engine(name, partial(served, new_loop)),
-        Engine(f"{name}-client", partial(clients, new_loop), is_client=True),
+        Engine(name, partial(served, new_loop), thread="loop"),
+        Engine(f"{name}-client", partial(clients, new_loop), is_client=True, thread="loop"),
     ]
 
 

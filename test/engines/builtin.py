@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.simple_server import make_server
 
-from test.engines import Engine, url
+from test.engines import Engine, Served, url
 from test.helpers import TIMEOUT, echo_server
 from ws4py.client import WebSocketBaseClient
 from ws4py.client.threadedclient import WebSocketClient
@@ -19,13 +19,13 @@ from ws4py.server.wsgiutils import WebSocketWSGIApplication
 
 
 @contextmanager
-def standalone(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
+def standalone(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[Served]:
     with echo_server(handler, ssl_context=tls, heartbeat_freq=None, **options) as server:
-        yield server.server_address[1]
+        yield Served(server.server_address[1], server.manager.broadcast, server.server_close)
 
 
 @contextmanager
-def wsgiref(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
+def wsgiref(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[Served]:
     application = WebSocketWSGIApplication(handler_cls=handler, **options)
     server = make_server(
         "127.0.0.1", 0, application, WSGIServer, handler_class=WebSocketWSGIRequestHandler
@@ -36,12 +36,16 @@ def wsgiref(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterato
     # The interval at which the standard library's loop looks for its end.
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    try:
-        yield server.server_port
-    finally:
+
+    def stop() -> None:
         server.shutdown()
         thread.join(TIMEOUT)
         server.server_close()
+
+    try:
+        yield Served(server.server_port, server.manager.broadcast, stop)
+    finally:
+        stop()
 
 
 Connect = Callable[..., WebSocketBaseClient]
@@ -109,9 +113,9 @@ def run_in_a_thread(behaviour: type, tls: ssl.SSLContext | None) -> Iterator[Con
 
 
 ENGINES = [
-    Engine("standalone", standalone),
-    Engine("wsgiref", wsgiref),
-    Engine("threaded", threaded, is_client=True),
-    Engine("managed", managed, is_client=True),
-    Engine("run", run_in_a_thread, is_client=True),
+    Engine("standalone", standalone, thread="server"),
+    Engine("wsgiref", wsgiref, thread="WebSocketManager"),
+    Engine("threaded", threaded, is_client=True, thread="WebSocketClient", threads_each=1),
+    Engine("managed", managed, is_client=True, thread="WebSocketManager"),
+    Engine("run", run_in_a_thread, is_client=True, thread="Thread", threads_each=1),
 ]

@@ -13,7 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from test.engines import Engine
+from test.engines import Engine, Served
 from test.engines.asyncio_ import clients, running_loop
 from ws4py.client.tornadoclient import TornadoWebSocketClient
 from ws4py.server.tornadoserver import WebSocketHandler, WebSockets
@@ -43,6 +43,9 @@ class TornadoServer:
         """Have the loop call something soon."""
         self._loop.call_soon_threadsafe(act)
 
+    async def broadcast(self, message: Any, binary: bool = False) -> None:
+        self.websockets.broadcast(message, binary)
+
     async def stop(self) -> None:
         """End as a program would."""
         self._server.stop()
@@ -68,16 +71,28 @@ def tornado_server(
 
 
 @contextmanager
-def served(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[int]:
-    with tornado_server(handler, tls, **options) as server:
-        yield server.port
+def served(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[Served]:
+    with running_loop(asyncio.new_event_loop) as run:
+        server = run(_start(handler, tls, **options))
+
+        def broadcast(message: Any, binary: bool = False) -> None:
+            run(server.broadcast(message, binary))
+
+        def stop() -> None:
+            run(server.stop())
+
+        try:
+            yield Served(server.port, broadcast, stop)
+        finally:
+            stop()
 
 
 ENGINES = [
-    Engine("tornado", served),
+    Engine("tornado", served, thread="loop"),
     Engine(
         "tornado-client",
         partial(clients, asyncio.new_event_loop, base=TornadoWebSocketClient),
         is_client=True,
+        thread="loop",
     ),
 ]

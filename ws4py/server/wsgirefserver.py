@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from logging import getLogger
 from socket import AF_INET6, SHUT_RD, socket
+from ssl import SSLSocket
 from threading import TIMEOUT_MAX, Timer
 from typing import Any
 from wsgiref import simple_server
@@ -28,6 +29,7 @@ from wsgiref.handlers import SimpleHandler
 from ws4py.handshake import build_head
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.server._sockets import read_ahead
 from ws4py.websocket import WebSocket
 
 __all__ = ["WSGIServer", "WebSocketWSGIHandler", "WebSocketWSGIRequestHandler"]
@@ -52,6 +54,10 @@ class WebSocketWSGIHandler(SimpleHandler):
         super().setup_environ()
         self.environ["ws4py.socket"] = self.request_handler.connection
 
+    def get_scheme(self) -> str:
+        """Return the scheme of the URL: https over TLS."""
+        return "https" if isinstance(self.request_handler.connection, SSLSocket) else "http"
+
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Begin the response; one that is made of hop-by-hop headers is kept for later."""
         if not status.startswith(("101 ", "426 ")):
@@ -75,7 +81,7 @@ class WebSocketWSGIHandler(SimpleHandler):
         self.stdout.write(build_head(f"HTTP/1.1 {status}", headers) + body)
         self.stdout.flush()
         if websocket is not None:
-            websocket.buf = self._read_ahead()
+            websocket.buf = read_ahead(self.stdin, self.request_handler.connection)
             self._link(websocket)
         self.close()
 
@@ -85,14 +91,6 @@ class WebSocketWSGIHandler(SimpleHandler):
         except BaseException:
             websocket.terminate()
             raise
-
-    def _read_ahead(self) -> bytes:
-        """Return what has been read from the socket behind the request's head."""
-        self.request_handler.connection.setblocking(False)
-        ahead = b""
-        with suppress(OSError):  # TLS may want more bytes before it has any for us.
-            ahead = self.stdin.read(len(self.stdin.peek(1)))
-        return ahead
 
     def handle_error(self) -> None:
         """Answer 500; but nothing to a connection that has been switched."""

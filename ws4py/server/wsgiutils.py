@@ -1,24 +1,59 @@
-"""The WSGI application that upgrades connections to WebSocket.
+"""The WSGI application that upgrades connections to WebSocket, on any server.
 
 A server that supports it puts the connection's socket into ``environ['ws4py.socket']``, calls the
 application, which answers the handshake through ``start_response`` and leaves a websocket in
 ``environ['ws4py.websocket']``; the server then sends the response's head as it is, removes both
 keys, and runs the websocket or adds it to a manager. It must not close the socket.
+
+On gunicorn, waitress, werkzeug's server, cheroot, uWSGI, gevent.pywsgi and wsgiref, which know
+nothing of that, the application finds the socket, answers on it, and then either
+
+*holds* the connection: the websocket runs in the call of the application, and keeps the thread (or
+greenlet) that called until it ends; or
+
+*hands it off*, given a ``manager``: a manager drives the websocket, and the call returns at once,
+so that one worker can have thousands of them. The server is left with a dead end, to which it
+writes a response that nobody reads; its log has a line about a request with status 101. This takes
+POSIX and a connection without TLS; others are held, and a warning says so.
+
+What to know of each:
+
+- gunicorn's sync worker is killed after ``--timeout`` while it holds a connection: hand off, or
+  use ``-k gthread``, where each websocket that is held takes one of ``--threads``.
+- gunicorn's gevent worker holds thousands, so that nothing can be handed off there: it would be
+  refused with 501. It patches the standard library when a worker starts, and so has to import
+  ws4py after that: no ``preload_app``, unless the configuration file patches first.
+- uWSGI needs ``--enable-threads``. What clients send before they have the answer is lost.
+- A manager's thread does not survive a fork. Give ``WebSocketManager`` itself, or a function that
+  returns one: it is called for the first websocket of each process, with ``preload_app`` too.
+- A worker that ends takes its websockets along; see :meth:`WebSocketWSGIApplication.drain`.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable
+from logging import getLogger
+from threading import Condition
+from typing import Any, Callable, Union
 from wsgiref.util import is_hop_by_hop
 
 from ws4py.exc import HandshakeError
-from ws4py.handshake import refusal
+from ws4py.handshake import Accepted, build_switch, refusal
 from ws4py.limits import Limits
+from ws4py.manager import WebSocketManager
+from ws4py.sending import broadcast
 from ws4py.server._accept import Acceptor
+from ws4py.server._sockets import Connection, find_connection, write_all
 from ws4py.websocket import WebSocket
 
 __all__ = ["WebSocketWSGIApplication"]
+
+logger = getLogger("ws4py")
+
+Environ = dict[str, Any]
+Manager = Union[WebSocketManager, Callable[[], WebSocketManager]]
 
 
 class WebSocketWSGIApplication:
@@ -33,6 +68,13 @@ class WebSocketWSGIApplication:
         origins: The values of Origin that are allowed; with none, all are.
         limits: The :class:`ws4py.limits.Limits` of the websockets; None leaves their class's.
         heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
+        manager: Connections are handed off to it. Either a WebSocketManager, which whoever made
+            it starts in this process, closes and stops; or what makes one, such as the class:
+            that is started when it is needed, and drained when the process ends.
+
+    Raises:
+        TypeError: ``handler_cls`` or ``manager`` is not one.
+        ValueError: A subprotocol, an extension or an origin cannot be one.
     """
 
     def __init__(
@@ -44,6 +86,7 @@ class WebSocketWSGIApplication:
         origins: Sequence[str | None] | None = None,
         limits: Limits | None = None,
         heartbeat_freq: float | None = None,
+        manager: Manager | None = None,
     ) -> None:
         self.protocols = protocols
         self.extensions = extensions
@@ -51,7 +94,17 @@ class WebSocketWSGIApplication:
         self.origins = origins
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
+        self.manager = manager
         self._make_acceptor()  # An argument that cannot be one is refused here.
+        if not (manager is None or isinstance(manager, WebSocketManager) or callable(manager)):
+            raise TypeError(f"{manager!r} is neither a WebSocketManager nor makes one")
+        # What is below is guarded by this; it is notified when a websocket is not held any more.
+        self._changed = Condition()
+        self._held: dict[int, WebSocket] = {}
+        self._made: WebSocketManager | None = None
+        # The processes in which that was made, and in which drain() was called.
+        self._made_in = self._drained_in = 0
+        self._warnings: set[str] = set()
 
     def _make_acceptor(self) -> Acceptor:
         """Return what judges a request by the attributes as they are now."""
@@ -65,30 +118,190 @@ class WebSocketWSGIApplication:
         )
 
     def make_websocket(
-        self, sock: Any, protocols: list[str], extensions: list[str], environ: dict[str, Any]
+        self, sock: Any, protocols: list[str], extensions: list[str], environ: Environ
     ) -> WebSocket:
         """Make the websocket, with a copy of ``environ``, and put it into ``environ``."""
         websocket = self._make_acceptor().make(sock, protocols, extensions, environ.copy())
         environ["ws4py.websocket"] = websocket
         return websocket
 
-    def __call__(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
         knows_us = "ws4py.socket" in environ
         try:
             accepted = self._make_acceptor().accept(environ)
-            if not knows_us:
-                raise HandshakeError("this server gives no access to its sockets", 501)
-            self.make_websocket(
-                environ["ws4py.socket"], accepted.protocols, accepted.extensions, environ
-            )
+            if knows_us:
+                names = accepted.protocols, accepted.extensions
+                self.make_websocket(environ["ws4py.socket"], *names, environ)
+                headers = accepted.headers
+            else:
+                self._take_over(environ, accepted)
+                headers = []
         except HandshakeError as error:
             status, headers, body = refusal(error)
             if not knows_us:
                 headers = [each for each in headers if not is_hop_by_hop(each[0])]
             start_response(status, headers)
             return [body]
-        start_response("101 Switching Protocols", accepted.headers)
+        start_response("101 Switching Protocols", headers)
         return []
+
+    def _take_over(self, environ: Environ, accepted: Accepted) -> None:
+        """Take the connection from the server, and see the websocket to its end or hand it off.
+
+        Raises:
+            HandshakeError: The server still has the connection, and is to answer on it.
+        """
+        connection = find_connection(environ)
+        try:
+            manager = self._choose_manager(connection)
+            if manager is not None:
+                connection.duplicate()
+            websocket = self.make_websocket(
+                connection.sock, accepted.protocols, accepted.extensions, environ
+            )
+            websocket = environ.pop("ws4py.websocket", websocket)
+            if websocket._transport is not None:
+                websocket._transport.closes = not connection.is_lent
+        except BaseException:
+            connection.drop()
+            raise
+        try:
+            self._switch(websocket, connection, accepted)
+        except OSError as error:
+            logger.info("A connection ended before it was opened: %s", error)
+            websocket.terminate()
+            connection.end()
+            return
+        if manager is None:
+            self._hold(websocket, connection)
+        else:
+            self._hand_off(websocket, connection, manager)
+
+    def _switch(self, websocket: WebSocket, connection: Connection, accepted: Accepted) -> None:
+        transport, seconds = websocket._transport, websocket.limits.open_timeout
+        if transport is not None:
+            write_all(transport, build_switch(accepted), seconds)
+        websocket.buf = connection.ahead()
+
+    def _hold(self, websocket: WebSocket, connection: Connection) -> None:
+        with self._changed:
+            self._held[id(websocket)] = websocket
+            closes = self._is_draining
+        try:
+            if closes:
+                self.close_all()
+            websocket.run()
+        finally:
+            connection.end()
+            with self._changed:
+                del self._held[id(websocket)]
+                self._changed.notify_all()
+
+    def _hand_off(
+        self, websocket: WebSocket, connection: Connection, manager: WebSocketManager
+    ) -> None:
+        try:
+            connection.hand_off(manager.call_later)
+            manager.add(websocket)
+        except RuntimeError as error:
+            logger.info("A connection ended before it was opened: %s", error)
+            websocket.terminate()
+        except Exception:
+            logger.exception("A websocket could not be handed off")
+            websocket.terminate()
+
+    def _choose_manager(self, connection: Connection) -> WebSocketManager | None:
+        """Return what the connection is to be handed off to, None if it is to be held.
+
+        Raises:
+            HandshakeError: It can be neither.
+        """
+        if self._is_draining:
+            raise HandshakeError("this server is about to stop", 503)
+        if self.manager is None:
+            return None
+        if connection.is_gevent:
+            text = "under gevent nothing is handed off: this application is to have no manager"
+            self._warn_once(text)
+            raise HandshakeError(text, 501)
+        if not connection.is_plain or os.name != "posix":
+            self._warn_once("A connection with TLS, or elsewhere than on POSIX, is held")
+            return None
+        manager = self.manager
+        if not isinstance(manager, WebSocketManager):
+            manager = self._make_manager(manager)
+        if manager.ident is not None and not manager.is_alive():
+            text = "the manager does not run in this process: give what makes one, or start it here"
+            self._warn_once(text)
+            raise HandshakeError(text, 503)
+        return manager
+
+    @property
+    def _is_draining(self) -> bool:
+        return self._drained_in == os.getpid()
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._warnings:
+            self._warnings.add(text)
+            logger.warning(text)
+
+    def _make_manager(self, make: Callable[[], WebSocketManager]) -> WebSocketManager:
+        """Return the manager of this process, which runs."""
+        with self._changed:
+            if self._made is None or self._made_in != os.getpid():
+                self._made, self._made_in = make(), os.getpid()
+                # Threads are joined before what is registered below is called.
+                self._made.daemon = True
+                self._made.start()
+                atexit.register(self.drain)
+            return self._made
+
+    def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
+        """Begin the closing handshake of each websocket in this process; do not wait for any.
+
+        Those that a manager drives which was given ready-made are for that one to close.
+
+        Raises:
+            ValueError: No Close frame can have that code.
+        """
+        for websocket in self._websockets:
+            websocket.close(code=code, reason=message)
+
+    @property
+    def _websockets(self) -> list[WebSocket]:
+        """What this application holds, or has handed off to a manager that it has made."""
+        with self._changed:
+            is_here = self._made_in == os.getpid()
+            return [*self._held.values(), *((self._made if is_here else None) or ())]
+
+    def broadcast(self, message: Any, binary: bool = False) -> None:
+        """Send ``message`` to each websocket in this process, as ``send`` takes it; wait for none.
+
+        Those that a manager drives which was given ready-made are for that one to send to.
+        """
+        broadcast(self._websockets, message, binary)
+
+    def drain(self) -> None:
+        """Close all websockets in this process, as ``close_all()`` does, and wait for their ends.
+
+        No more are accepted. Each has its ``limits.close_timeout`` to end. Call it when the process
+        is about to; in gunicorn's configuration file::
+
+            def worker_exit(server, worker):
+                from mysite import application
+                application.drain()
+
+        A gunicorn worker that *holds* connections comes to that only after its
+        ``graceful_timeout``: it waits for them first.
+        """
+        with self._changed:
+            self._drained_in = os.getpid()
+            made = self._made
+        self.close_all()
+        if made is not None and self._made_in == os.getpid():
+            made.stop()
+            made.join()
+            atexit.unregister(self.drain)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
-from test.engines import Engine, asyncio_, builtin, tornado_
+from test.engines import Engine, Served, asyncio_, builtin, cherrypy_, tornado_, wsgi
 from test.helpers import (
     HANDSHAKE,
     KEY,
@@ -27,9 +27,27 @@ from test.helpers import (
 )
 from ws4py.handshake import accept_token
 from ws4py.messaging import Message
+from ws4py.transport import TLSTransport
 from ws4py.websocket import WebSocket
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+class TwoWay:
+    """A TLS socket for two threads: those of the ssl module break when they are shared."""
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        self._transport = TLSTransport(sock)
+
+    def recv(self, size: int) -> bytes:
+        while (data := self._transport.read_now(size)) is None:
+            assert any(self._transport.wait(True, False, TIMEOUT)), "nothing comes"
+        return data
+
+    def sendall(self, data: bytes) -> None:
+        while data:
+            data = data[self._transport.write(data) :]
+            assert not data or any(self._transport.wait(False, True, TIMEOUT)), "nothing goes"
 
 
 class Peer:
@@ -41,9 +59,14 @@ class Peer:
     """
 
     def __init__(self, sock: socket.socket, masks: bool) -> None:
-        self.sock = sock
+        self.sock: Any = sock
         self.masks = masks
         sock.settimeout(TIMEOUT)
+
+    def share(self) -> None:
+        """Let one thread write while another one reads."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = TwoWay(self.sock)
 
     def build(self, opcode: int, payload: bytes = b"", fin: int = 1) -> bytes:
         return frame(opcode, payload, fin, KEY if self.masks else None)
@@ -99,39 +122,73 @@ ENGINES = [
     *builtin.ENGINES,
     *asyncio_.ENGINES,
     *tornado_.ENGINES,
+    *cherrypy_.ENGINES,
+    *wsgi.ENGINES,
 ]
+
+
+#: The cases that an engine does not run, by its name and the test's, and why: only where the host
+#: of the engine owns the frames, or reads the request.
+SKIPS: dict[tuple[str, str], str] = {}
 
 
 @dataclass
 class Link:
-    """Connects websockets that have a behaviour with peers."""
+    """Connects websockets that have a behaviour with peers.
+
+    Attributes:
+        served: The server that runs, on a server's engine.
+        head: What the other side has sent of the last opening handshake.
+    """
 
     engine: Engine
     server_tls: ssl.SSLContext | None
     client_tls: ssl.SSLContext | None
     _stack: ExitStack
+    head: bytes = b""
     _made: Queue[Any] = field(default_factory=Queue)
     _again: Callable[..., Any] | None = None
 
-    def __call__(self, behaviour: type = Recorder, early: bytes = b"", **options: Any) -> Any:
+    def __call__(
+        self,
+        behaviour: type = Recorder,
+        early: bytes = b"",
+        request: bytes = HANDSHAKE,
+        answer: bytes = b"",
+        **options: Any,
+    ) -> Any:
         """Return a websocket that has been opened, and its peer.
 
-        The peer sends ``early`` right behind its part of the handshake.
+        Args:
+            behaviour: A mixin before the websocket's class.
+            early: What the peer sends right behind its part of the handshake.
+            request: The peer's request, of a client.
+            answer: More headers of the peer's answer, of a server; or a whole other answer.
+            options: Of the server, or of the client.
         """
         start = self._clients if self.engine.is_client else self._server
         self._again = start(behaviour, **options)
-        return self.again(early)
+        return self.again(early, request, answer)
 
     def build(self, opcode: int, payload: bytes = b"") -> bytes:
         """Return a frame as the peer builds it."""
         return frame(opcode, payload, key=None if self.engine.is_client else KEY)
 
-    def again(self, early: bytes = b"") -> Any:
+    def again(self, early: bytes = b"", request: bytes = HANDSHAKE, answer: bytes = b"") -> Any:
         """Connect another one to the same server, or another client."""
         assert self._again is not None
-        return self._again(early)
+        return self._again(early, answer if self.engine.is_client else request)
 
-    def _server(self, behaviour: type, **options: Any) -> Callable[[bytes], Any]:
+    def ask(self, request: bytes) -> tuple[socket.socket, bytes]:
+        """Connect to the server that runs, send a request, and return the answer's head."""
+        sock = socket.create_connection(("127.0.0.1", self.served.port), timeout=TIMEOUT)
+        if self.client_tls is not None:
+            sock = self.client_tls.wrap_socket(sock, server_hostname="localhost")
+        self._stack.enter_context(sock)
+        sock.sendall(request)
+        return sock, read_head(sock)
+
+    def _server(self, behaviour: type, **options: Any) -> Callable[[bytes, bytes], Any]:
         made = self._made
 
         def make(*args: Any, **kwargs: Any) -> Any:
@@ -140,48 +197,57 @@ class Link:
             return websocket
 
         handler: Any = type("Handler", (behaviour, WebSocket), {})
-        port = self._stack.enter_context(self.engine.start(make, self.server_tls, **options))
+        self.served: Served = self._stack.enter_context(
+            self.engine.start(make, self.server_tls, **options)
+        )
 
-        def connect(early: bytes) -> Any:
-            sock = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT)
-            if self.client_tls is not None:
-                sock = self.client_tls.wrap_socket(sock, server_hostname="localhost")
-            self._stack.enter_context(sock)
-            sock.sendall(HANDSHAKE + early)
-            assert read_head(sock).startswith(b"HTTP/1.1 101 ")
+        def connect(early: bytes, request: bytes) -> Any:
+            sock, self.head = self.ask(request + early)
+            assert self.head.startswith(b"HTTP/1.1 101 "), self.head
             websocket = made.get(timeout=TIMEOUT)
             eventually(lambda: not websocket.events.empty(), "opened() was not called")
             return websocket, Peer(sock, masks=True)
 
         return connect
 
-    def _clients(self, behaviour: type) -> Callable[[bytes], Any]:
+    def _clients(self, behaviour: type, **options: Any) -> Callable[[bytes, bytes], Any]:
         connect = self._stack.enter_context(self.engine.start(behaviour, self.client_tls))
         listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         listener.settimeout(TIMEOUT)
-        accepted: Queue[socket.socket] = Queue()
+        accepted: list[socket.socket] = []
 
-        def accept(early: bytes) -> None:
+        def accept(early: bytes, answer: bytes) -> None:
             sock, _ = listener.accept()
             if self.server_tls is not None:
                 sock = self.server_tls.wrap_socket(sock, server_side=True)
-            key = read_head(sock).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
-            answer = (
-                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                f"Sec-WebSocket-Accept: {accept_token(key.decode())}\r\n\r\n"
-            )
-            sock.sendall(answer.encode() + early)
-            accepted.put(sock)
+            self._stack.enter_context(sock)
+            self.head = read_head(sock)
+            sock.sendall(_answer(self.head, answer) + early)
+            accepted.append(sock)
 
-        def link(early: bytes) -> Any:
-            thread = threading.Thread(target=accept, args=(early,))
+        def link(early: bytes, answer: bytes) -> Any:
+            thread = threading.Thread(target=accept, args=(early, answer))
             thread.start()
-            websocket = connect(listener.getsockname()[1])
-            thread.join(TIMEOUT)
-            sock = self._stack.enter_context(accepted.get_nowait())
-            return websocket, Peer(sock, masks=False)
+            try:
+                websocket = connect(listener.getsockname()[1], **options)
+            finally:
+                thread.join(TIMEOUT)
+            eventually(lambda: not websocket.events.empty(), "opened() was not called")
+            return websocket, Peer(accepted.pop(), masks=False)
 
         return link
+
+
+def _answer(request: bytes, more: bytes) -> bytes:
+    """Return the answer of a server: with more headers, or another one."""
+    if more.startswith(b"HTTP/"):
+        return more
+    key = request.split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0]
+    answer = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_token(key.decode())}\r\n"
+    )
+    return answer.encode() + more + b"\r\n"
 
 
 def read_head(sock: socket.socket) -> bytes:
@@ -199,3 +265,46 @@ class Echo(Recorder):
     def received_message(self, message: Message) -> None:
         super().received_message(message)
         self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
+
+
+class Faulty(Echo):
+    """Fails in the callback ``where``."""
+
+    where = ""
+
+    def fail_in(self, callback: str) -> None:
+        if callback == self.where:
+            raise LookupError("a fault of the application")
+
+    def opened(self) -> None:
+        super().opened()
+        self.fail_in("opened")
+
+    def received_message(self, message: Any) -> None:
+        super().received_message(message)
+        self.fail_in("received_message")
+
+    def ponged(self, pong: Any) -> None:
+        super().ponged(pong)
+        self.fail_in("ponged")
+
+    def closed(self, code: int, reason: str | None = None) -> None:
+        super().closed(code, reason)
+        self.fail_in("closed")
+
+
+class Acting(Faulty):
+    """Calls ``act`` in the callback ``where``."""
+
+    act: Any = None
+
+    def fail_in(self, callback: str) -> None:
+        if callback == self.where:
+            type(self).act(self)
+
+
+def end(peer: Peer, code: int = 1000) -> None:
+    """Do the closing handshake as the peer."""
+    peer.send_close(code)
+    peer.close_frame()
+    peer.leave()

@@ -1,0 +1,128 @@
+"""What a server does with its connections, and what a websocket knows of its request."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from test.conformance import BINARY, TEXT, Echo, Link, end
+from test.helpers import HANDSHAKE, TIMEOUT, Recorder, read_to_end
+from ws4py.limits import Limits
+
+
+def with_headers(*headers: bytes) -> bytes:
+    return HANDSHAKE[:-2] + b"".join(header + b"\r\n" for header in headers) + b"\r\n"
+
+
+class Serving:
+    """What a server does."""
+
+    def test_the_environ_is_that_of_the_request(self, server_link: Link) -> None:
+        request = with_headers(b"X-One: 1").replace(b"GET / ", b"GET /?a=b&c=%20 ")
+        ws, peer = server_link(request=request)
+        scheme = "http" if server_link.server_tls is None else "https"
+        expected = {
+            "REQUEST_METHOD": "GET",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/",
+            "QUERY_STRING": "a=b&c=%20",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SERVER_PORT": str(peer.sock.getpeername()[1]),
+            "REMOTE_ADDR": "127.0.0.1",
+            "HTTP_HOST": "localhost",
+            "HTTP_UPGRADE": "websocket",
+            "HTTP_X_ONE": "1",
+            "wsgi.url_scheme": scheme,
+        }
+        assert {name: ws.environ.get(name) for name in expected} == expected
+
+    def test_a_request_without_a_subprotocol_gets_none(self, server_link: Link) -> None:
+        ws, _ = server_link(protocols=["chat"])
+        assert b"\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in server_link.head
+        assert b"Sec-WebSocket-Protocol" not in server_link.head
+        assert ws.protocols == []
+
+    def test_a_subprotocol_that_is_spoken_is_picked(self, server_link: Link) -> None:
+        request = with_headers(b"Sec-WebSocket-Protocol: other, chat")
+        ws, _ = server_link(protocols=["chat"], request=request)
+        assert b"\r\nSec-WebSocket-Protocol: chat\r\n" in server_link.head
+        assert ws.protocols == ["chat"]
+
+    @pytest.mark.parametrize(
+        ("request_", "status"),
+        [
+            (with_headers(b"Sec-WebSocket-Protocol: other, Chat"), b"400"),
+            (with_headers(b"Origin: https://evil.example"), b"403"),
+            (with_headers(b"Content-Length: 1"), b"400"),
+            (HANDSHAKE.replace(b"GET", b"HEAD"), b"405"),
+            (HANDSHAKE.replace(b": 13", b": 8"), b"426"),
+            (HANDSHAKE.replace(b"Upgrade: websocket\r\n", b""), b"426"),
+            (HANDSHAKE.replace(b"dGhl", b"dGhlIA"), b"400"),
+        ],
+        ids=lambda value: repr(value[-50:]),
+    )
+    def test_a_request_that_is_refused_is_answered_and_the_next_is_served(
+        self, server_link: Link, request_: bytes, status: bytes
+    ) -> None:
+        server_link(Echo, protocols=["chat"], origins=[None, "https://example.com"])
+        sock, head = server_link.ask(request_)
+        assert head.split(b" ")[1] == status
+        read_to_end(sock)
+        _, peer = server_link.again(request=with_headers(b"Origin: https://example.com"))
+        peer.send(TEXT, b"hello")
+        assert peer.message() == (TEXT, b"hello")
+
+    def test_a_broadcast_reaches_all(self, server_link: Link) -> None:
+        _, first = server_link()
+        _, second = server_link.again()
+        server_link.served.broadcast("to all")
+        server_link.served.broadcast(b"\0", binary=True)
+        for peer in (first, second):
+            assert [peer.message(), peer.message()] == [(TEXT, b"to all"), (BINARY, b"\0")]
+
+    def test_a_broadcast_does_not_reach_what_has_ended(self, server_link: Link) -> None:
+        ws, first = server_link()
+        _, second = server_link.again()
+        end(first)
+        ws.all_events()
+        server_link.served.broadcast("who is left")
+        assert second.message() == (TEXT, b"who is left")
+
+    def test_a_stop_closes_all_with_1001(self, server_link: Link) -> None:
+        class Impatient(Recorder):
+            limits = Limits(close_timeout=0.5)
+
+        ws, peer = server_link(Impatient)
+        silent, silent_peer = server_link.again()
+        stopping = threading.Thread(target=server_link.served.stop)
+        stopping.start()
+        assert (peer.close_frame() or ())[0] == 1001
+        peer.send_close(1001)
+        peer.leave()
+        assert ws.all_events()[-1] == ("closed", 1001, "")
+        assert (silent_peer.close_frame() or ())[0] == 1001
+        assert silent.all_events()[-1][:2] == ("closed", 1006)
+        stopping.join(TIMEOUT)
+        assert not stopping.is_alive()
+
+
+class Where:
+    """A mixin before a Recorder: notes in which threads callbacks run."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.threads: list[threading.Thread] = []
+        super().__init__(*args, **kwargs)
+
+    def received_message(self, message: Any) -> None:
+        self.threads.append(threading.current_thread())
+        super().received_message(message)  # type: ignore[misc]
+
+    def ponged(self, pong: Any) -> None:
+        self.threads.append(threading.current_thread())
+        super().ponged(pong)  # type: ignore[misc]
+
+    def closed(self, code: int, reason: str | None = None) -> None:
+        self.threads.append(threading.current_thread())
+        super().closed(code, reason)  # type: ignore[misc]

@@ -1,0 +1,224 @@
+"""How the WSGI application takes a connection from a server that does not know it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+
+from test.conformance import TEXT, Echo, Peer, read_head
+from test.helpers import TIMEOUT, eventually, frame, read_to_end
+from ws4py.manager import WebSocketManager
+from ws4py.server.wsgiutils import WebSocketWSGIApplication
+from ws4py.websocket import WebSocket
+
+
+class EchoSocket(Echo, WebSocket):
+    """An echo that records."""
+
+
+class Request:
+    """A request on a connection of which a server has a file, as wsgiref has."""
+
+    def __init__(self, theirs: socket.socket, client: socket.socket) -> None:
+        self.theirs = theirs
+        self.peer = Peer(client, masks=True)
+        self.file = theirs.makefile("rb")
+        self.answer: list[Any] = []
+        self.body = b""
+        self.environ: dict[str, Any] = {
+            "HTTP_HOST": "localhost",
+            "HTTP_UPGRADE": "websocket",
+            "HTTP_CONNECTION": "Upgrade",
+            "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+            "HTTP_SEC_WEBSOCKET_VERSION": "13",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.input": self.file,
+        }
+        setup_testing_defaults(self.environ)
+        self.thread = threading.Thread(target=self.call)
+
+    def call(self) -> None:
+        def start_response(status: str, headers: Any) -> None:
+            self.answer += [status, dict(headers)]
+
+        self.body = b"".join(self.application(self.environ, start_response))
+
+    def send_to(self, application: WebSocketWSGIApplication) -> None:
+        """Let ``application`` answer, in a thread."""
+        self.application = application
+        self.thread.start()
+
+    def refused_by(self, application: WebSocketWSGIApplication) -> tuple[int, str]:
+        """Return the status and the text of a refusal."""
+        self.send_to(application)
+        self.thread.join(TIMEOUT)
+        assert not {"Connection", "Upgrade"} & set(self.answer[1])
+        return int(self.answer[0][:3]), self.body.decode()
+
+
+@pytest.fixture
+def request_(pair: tuple[socket.socket, socket.socket], no_thread_left: None) -> Iterator[Request]:
+    request = Request(*pair)
+    with request.file:
+        yield request
+        request.peer.sock.close()
+        if request.thread.ident is not None:
+            request.thread.join(TIMEOUT)
+
+
+def test_a_websocket_is_held_in_the_call_and_ends_with_it(request_: Request) -> None:
+    made = []
+
+    class Application(WebSocketWSGIApplication):
+        """Makes websockets as programs do that were written for another server."""
+
+        def make_websocket(self, sock: Any, *rest: Any) -> Any:
+            made.append(super().make_websocket(sock, *rest))
+            made[0].app = "mine"
+
+    request_.send_to(Application(handler_cls=EchoSocket))
+    assert read_head(request_.peer.sock).startswith(b"HTTP/1.1 101 ")
+    request_.peer.send(TEXT, b"hello")
+    assert request_.peer.message() == (TEXT, b"hello")
+    assert request_.thread.is_alive()
+    assert made[0].app == "mine"
+    assert made[0].environ["HTTP_HOST"] == "localhost"
+    request_.peer.send_close(4001)
+    assert request_.peer.close_frame() == (4001, "")
+    assert read_to_end(request_.peer.sock) == b""
+    request_.thread.join(TIMEOUT)
+    assert request_.answer[0].startswith("101 ")
+    assert request_.body == b""
+    assert "ws4py.websocket" not in request_.environ
+    with pytest.raises(BrokenPipeError):
+        request_.theirs.send(b"HTTP/1.1 200 OK")
+    assert request_.theirs.fileno() >= 0
+
+
+def test_a_websocket_is_handed_off_and_the_server_left_with_a_dead_end(
+    request_: Request, manager: WebSocketManager
+) -> None:
+    application = WebSocketWSGIApplication(handler_cls=EchoSocket, manager=manager)
+    request_.peer.sock.sendall(frame(TEXT, b"early"))
+    assert request_.file.peek(1)
+    request_.send_to(application)
+    request_.thread.join(TIMEOUT)
+    assert len(manager) == 1
+    assert request_.theirs.recv(1) == b""
+    request_.theirs.shutdown(socket.SHUT_RDWR)
+    assert read_head(request_.peer.sock).startswith(b"HTTP/1.1 101 ")
+    assert request_.peer.message() == (TEXT, b"early")
+    application.close_all()  # It is for whoever gave the manager to close these.
+    application.drain()
+    request_.peer.send(TEXT, b"hello")
+    assert request_.peer.message() == (TEXT, b"hello")
+    manager.close_all()
+    assert request_.peer.close_frame() == (1001, "Server is shutting down")
+    request_.peer.send_close(1001)
+    request_.peer.leave()
+
+
+def test_a_manager_is_made_when_it_is_needed_and_ends_with_the_application(
+    request_: Request,
+) -> None:
+    made = []
+
+    def make() -> WebSocketManager:
+        made.append(WebSocketManager())
+        return made[-1]
+
+    application = WebSocketWSGIApplication(handler_cls=EchoSocket, manager=make)
+    assert not made
+    request_.send_to(application)
+    eventually(lambda: len(made) == 1 and len(made[0]) == 1, "it was not added to a manager")
+    drained = threading.Thread(target=application.drain)
+    drained.start()
+    read_head(request_.peer.sock)
+    assert request_.peer.close_frame() == (1001, "Server is shutting down")
+    request_.peer.send_close(1001)
+    request_.peer.leave()
+    drained.join(TIMEOUT)
+    assert not made[0].is_alive()
+
+
+def test_drain_closes_what_is_held_and_waits_for_it(request_: Request) -> None:
+    application = WebSocketWSGIApplication(handler_cls=EchoSocket)
+    request_.send_to(application)
+    read_head(request_.peer.sock)
+    request_.peer.send(TEXT, b"hello")
+    assert request_.peer.message() == (TEXT, b"hello")
+    drained = threading.Thread(target=application.drain)
+    drained.start()
+    assert request_.peer.close_frame() == (1001, "Server is shutting down")
+    assert drained.is_alive()
+    request_.peer.send_close(1001)
+    request_.peer.leave()
+    drained.join(TIMEOUT)
+    assert not drained.is_alive()
+
+
+def test_nothing_is_accepted_once_it_was_drained(request_: Request) -> None:
+    application = WebSocketWSGIApplication()
+    application.drain()
+    assert request_.refused_by(application) == (503, "this server is about to stop\n")
+
+
+def test_a_manager_that_does_not_run_here_is_a_503(
+    request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    manager = WebSocketManager()
+    manager.start()
+    manager.stop()
+    manager.join(TIMEOUT)
+    status, text = request_.refused_by(WebSocketWSGIApplication(manager=manager))
+    assert status == 503
+    assert "does not run in this process" in text
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_a_handler_that_cannot_be_made_is_a_500_on_the_servers_connection(
+    request_: Request,
+) -> None:
+    class Fails(WebSocket):
+        def __init__(self, *_: Any) -> None:
+            raise LookupError
+
+    assert request_.refused_by(WebSocketWSGIApplication(handler_cls=Fails))[0] == 500
+    request_.theirs.sendall(b"HTTP/1.1 500 \r\n\r\n")
+    assert read_head(request_.peer.sock) == b"HTTP/1.1 500 \r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wsgi.input": None},
+        {"wsgi.input": SimpleNamespace(raw=SimpleNamespace(_sock=object()))},
+        {"SERVER_PROTOCOL": "HTTP/2.0"},
+        {
+            "wsgi.input": None,
+            "waitress.client_disconnected": SimpleNamespace(
+                __self__=SimpleNamespace(adj=SimpleNamespace(channel_request_lookahead=1))
+            ),
+        },
+    ],
+    ids=["unknown", "no-socket", "HTTP/2", "waitress-that-looks-ahead"],
+)
+def test_a_server_whose_socket_cannot_be_taken_gets_a_501_that_says_why(
+    request_: Request, changes: dict[str, Any]
+) -> None:
+    request_.environ.update(changes)
+    status, text = request_.refused_by(WebSocketWSGIApplication())
+    assert status == 501
+    assert text.startswith("this server gives no access to its sockets; supported: gunicorn, ")
+
+
+@pytest.mark.parametrize("manager", ["WebSocketManager", 5])
+def test_what_is_no_manager_is_refused_at_once(manager: Any) -> None:
+    with pytest.raises(TypeError, match="neither a WebSocketManager nor makes one"):
+        WebSocketWSGIApplication(manager=manager)

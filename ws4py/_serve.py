@@ -1,0 +1,257 @@
+"""``python -m ws4py serve`` on each engine, which is imported when it is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import closing
+from dataclasses import dataclass
+from re import escape
+from socket import AF_INET, AF_INET6, create_server
+from ssl import SSLContext
+from threading import Thread
+from typing import Any, Callable, NamedTuple
+
+from ws4py import _tls
+from ws4py.limits import Limits
+from ws4py.websocket import WebSocket
+
+__all__ = ["SERVERS", "Server", "Serving"]
+
+
+@dataclass
+class Serving:
+    """What is to be served, and where.
+
+    Raises:
+        FileNotFoundError: There is no such certificate or key.
+        ValueError: They cannot be used.
+    """
+
+    handler: type[WebSocket]
+    host: str
+    port: int
+    path: str | None
+    certfile: str | None
+    keyfile: str | None
+    origins: list[str] | None
+    limits: Limits
+    heartbeat: float | None
+    context: SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        if self.certfile:
+            self.context = _tls.server_context(self.certfile, self.keyfile)
+        elif self.keyfile:
+            raise ValueError("--keyfile needs --certfile")
+
+    @property
+    def routes(self) -> Any:
+        """The class; or a dict of the one path that is served, and the class."""
+        return {self.path: self.handler} if self.path else self.handler
+
+    def options(self, heartbeat_freq: float | None = None) -> dict[str, Any]:
+        """Return what each engine takes by these names; the heartbeat's is the engine's default."""
+        return {
+            "origins": self.origins,
+            "limits": self.limits,
+            "heartbeat_freq": heartbeat_freq if self.heartbeat is None else self.heartbeat,
+        }
+
+
+class Server(NamedTuple):
+    """A server that listens on ``address``.
+
+    ``serve`` serves until a signal's handler has called ``stop``.
+    """
+
+    address: Any
+    serve: Callable[[], object]
+    stop: Callable[[], object]
+
+
+def standalone(serving: Serving) -> Server:
+    """Return ws4py's own server."""
+    from ws4py.server.standalone import WebSocketServer
+
+    address = (serving.host, serving.port)
+    server = WebSocketServer(
+        address, serving.routes, ssl_context=serving.context, **serving.options(20.0)
+    )
+    loop = server.manager.loop
+
+    def serve() -> None:
+        with server:
+            server.serve_forever()
+
+    def stop() -> None:
+        loop.call_soon(server.shutdown)
+        loop.wake()
+
+    return Server(server.server_address, serve, stop)
+
+
+def wsgi_application(serving: Serving) -> Any:
+    """Return a WSGI application that serves the one path, or every path."""
+    from ws4py.server.wsgiutils import WebSocketWSGIApplication
+
+    application = WebSocketWSGIApplication(handler_cls=serving.handler, **serving.options())
+
+    def route(environ: dict[str, Any], start_response: Any) -> Any:
+        if serving.path in (None, environ["PATH_INFO"]):
+            return application(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"there is no WebSocket at this path\n"]
+
+    return route
+
+
+def wsgiref(serving: Serving) -> Server:
+    """Return the standard library's WSGI server."""
+    from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
+
+    application = wsgi_application(serving)
+    server = WSGIServer((serving.host, serving.port), WebSocketWSGIRequestHandler)
+    server.set_app(application)
+    if serving.context is not None:
+        server.socket = serving.context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    server.initialize_websockets_manager()
+
+    def serve() -> None:
+        with server:
+            server.serve_forever()
+
+    # shutdown waits for serve_forever, which runs in this thread.
+    return Server(server.server_address, serve, lambda: Thread(target=server.shutdown).start())
+
+
+def on_loop(
+    start: Callable[[], Coroutine[Any, Any, Any]], stop: Callable[[], Coroutine[Any, Any, Any]]
+) -> Server:
+    """Return a server on a loop of its own.
+
+    Args:
+        start: Begins to listen, and returns the address.
+        stop: Stops, and waits until all connections have ended.
+    """
+    loop = asyncio.new_event_loop()
+    ended = loop.create_future()
+
+    async def main() -> None:
+        await ended
+        await stop()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    def serve() -> None:
+        with closing(loop):
+            loop.run_until_complete(main())
+
+    try:
+        address = loop.run_until_complete(start())
+    except BaseException:
+        loop.close()
+        raise
+    return Server(address, serve, lambda: loop.call_soon_threadsafe(end))
+
+
+def on_asyncio(serving: Serving) -> Server:
+    """Return the server for asyncio's loop."""
+    from ws4py.server import asyncioserver
+
+    server = asyncioserver.serve(
+        serving.routes, serving.host, serving.port, ssl=serving.context, **serving.options(20.0)
+    )
+
+    async def start() -> Any:
+        await server
+        return server.sockets[0].getsockname()
+
+    async def stop() -> None:
+        server.close()
+        await server.wait_closed()
+
+    return on_loop(start, stop)
+
+
+def on_tornado(serving: Serving) -> Server:
+    """Return Tornado's server."""
+    from tornado.httpserver import HTTPServer
+    from tornado.netutil import bind_sockets
+    from tornado.web import Application
+
+    from ws4py.server._accept import Acceptor
+    from ws4py.server.tornadoserver import WebSocketHandler, WebSockets
+
+    Acceptor(
+        serving.handler, **serving.options(), is_async=True
+    )  # Tornado does so at each request.
+    websockets = WebSockets()
+    options = {"handler_cls": serving.handler, "websockets": websockets, **serving.options()}
+    path = escape(serving.path) if serving.path else ".*"
+    application = Application([(path, WebSocketHandler, options)])
+    servers: list[Any] = []
+
+    async def start() -> Any:
+        sockets = bind_sockets(serving.port, serving.host)
+        servers.append(HTTPServer(application, ssl_options=serving.context))
+        servers[0].add_sockets(sockets)
+        return sockets[0].getsockname()
+
+    async def stop() -> None:
+        servers[0].stop()
+        await servers[0].close_all_connections()
+        websockets.close_all()
+        await websockets.wait_closed()
+
+    return on_loop(start, stop)
+
+
+def on_cherrypy(serving: Serving) -> Server:
+    """Return CherryPy's server."""
+    import cherrypy
+
+    from ws4py.server._accept import Acceptor
+    from ws4py.server.cherrypyserver import WebSocketPlugin, WebSocketTool
+
+    class Root:
+        @cherrypy.expose  # type: ignore[untyped-decorator]
+        def default(self, *_path: str, **_query: str) -> None:
+            if serving.path not in (None, cherrypy.request.path_info):
+                raise cherrypy.NotFound()  # and there is no websocket
+
+    engine, server = cherrypy.engine, cherrypy.server
+    cherrypy.config.update({"environment": "production"})
+    server.socket_host, server.socket_port = serving.host, serving.port
+    if serving.context is not None:
+        server.ssl_module, server.ssl_context = "builtin", serving.context
+        server.ssl_certificate, server.ssl_private_key = serving.certfile, serving.keyfile
+    WebSocketPlugin(engine).subscribe()
+    cherrypy.tools.websocket = WebSocketTool()
+    options = {"on": True, "handler_cls": serving.handler, **serving.options()}
+    config = {f"tools.websocket.{name}": value for name, value in options.items()}
+    cherrypy.tree.mount(Root(), "", {"/": config})
+    # CherryPy looks at neither before a request comes, or only logs it.
+    Acceptor(serving.handler, **serving.options())
+    _check_address(serving)
+    engine.start()
+    return Server(server.bound_addr, engine.block, engine.exit)
+
+
+def _check_address(serving: Serving) -> None:
+    """Raise an OSError if the address cannot be listened on."""
+    family = AF_INET6 if ":" in serving.host else AF_INET
+    create_server((serving.host, serving.port), family=family).close()
+
+
+SERVERS: dict[str, Callable[[Serving], Server]] = {
+    "asyncio": on_asyncio,
+    "cherrypy": on_cherrypy,
+    "standalone": standalone,
+    "tornado": on_tornado,
+    "wsgiref": wsgiref,
+}
