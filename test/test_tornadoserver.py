@@ -52,12 +52,16 @@ def contexts(
     return (None, None) if request.param == "ws" else (server_tls, client_tls)
 
 
-def connected(port: int, tls: ssl.SSLContext | None, behind: bytes = b"") -> Peer:
-    """Return a client after its handshake."""
-    sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+def connected(port: int, tls: ssl.SSLContext | None, room: int | None = None) -> Peer:
+    """Return a client after its handshake, with ``room`` bytes for what it has not read."""
+    sock = socket.socket()
+    sock.settimeout(TIMEOUT)
+    if room is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    sock.connect(("127.0.0.1", port))
     if tls is not None:
         sock = tls.wrap_socket(sock, server_hostname="localhost")
-    sock.sendall(HANDSHAKE + behind)
+    sock.sendall(HANDSHAKE)
     assert read_head(sock).startswith(b"HTTP/1.1 101 ")
     return Peer(sock, masks=True)
 
@@ -463,15 +467,17 @@ def test_what_was_sent_before_close_arrives_though_it_is_much(contexts: Any) -> 
 
 def test_what_is_on_its_way_when_the_client_closes_arrives(contexts: Any) -> None:
     class Narrow(EchoHandler):
+        limits = Limits(high_water=2 * len(LARGE))  # The Close is read while there is a queue.
+
         def opened(self) -> None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             super().opened()
 
     with tornado_server(Narrow, contexts[0]) as server:
-        peer = connected(server.port, contexts[1])
-        peer.send(BINARY, LARGE)
+        peer = connected(server.port, contexts[1], room=4096)
+        peer.send(BINARY, LARGE[:-100])  # The last of the pieces that are sent is a large one.
         peer.send_close()
-        assert peer.message() == (BINARY, LARGE)
+        assert peer.message() == (BINARY, LARGE[:-100])
         assert peer.close_frame() == (1000, "")
         peer.leave()
 

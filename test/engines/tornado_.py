@@ -22,8 +22,6 @@ from ws4py.server.tornadoserver import WebSocketHandler, WebSockets
 class TornadoServer:
     """An application with one route, on a free port of the running loop."""
 
-    stop_now: Callable[[], None]
-
     def __init__(
         self,
         handler_cls: Any,
@@ -41,13 +39,12 @@ class TornadoServer:
         self.port: int = sockets[0].getsockname()[1]
         self._server.add_sockets(sockets)
 
-    def broadcast(self, *message: Any, **options: Any) -> None:
-        """Send to all, from another thread."""
-        self.run_in_loop(partial(self.websockets.broadcast, *message, **options))
-
     def run_in_loop(self, act: Callable[[], object]) -> None:
         """Have the loop call something soon."""
         self._loop.call_soon_threadsafe(act)
+
+    async def broadcast(self, message: Any, binary: bool = False) -> None:
+        self.websockets.broadcast(message, binary)
 
     async def stop(self) -> None:
         """End as a program would."""
@@ -67,7 +64,6 @@ def tornado_server(
 ) -> Iterator[TornadoServer]:
     with running_loop(asyncio.new_event_loop) as run:
         server = run(_start(handler, tls, **options))
-        server.stop_now = lambda: run(server.stop())
         try:
             yield server
         finally:
@@ -76,8 +72,19 @@ def tornado_server(
 
 @contextmanager
 def served(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[Served]:
-    with tornado_server(handler, tls, **options) as server:
-        yield Served(server.port, server.broadcast, server.stop_now)
+    with running_loop(asyncio.new_event_loop) as run:
+        server = run(_start(handler, tls, **options))
+
+        def broadcast(message: Any, binary: bool = False) -> None:
+            run(server.broadcast(message, binary))
+
+        def stop() -> None:
+            run(server.stop())
+
+        try:
+            yield Served(server.port, broadcast, stop)
+        finally:
+            stop()
 
 
 ENGINES = [
