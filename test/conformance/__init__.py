@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
-from test.engines import Engine, Served, asyncio_, builtin, cherrypy_, wsgi
+from test.engines import Engine, Served, asyncio_, builtin, cherrypy_, gevent_, wsgi
 from test.helpers import (
     HANDSHAKE,
     KEY,
@@ -122,6 +122,7 @@ ENGINES = [
     *builtin.ENGINES,
     *asyncio_.ENGINES,
     *cherrypy_.ENGINES,
+    *gevent_.ENGINES,
     *wsgi.ENGINES,
 ]
 
