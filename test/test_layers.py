@@ -41,6 +41,7 @@ LAYERS = {
     "sending": 4.2,
     "closing": 4.25,
     "websocket": 4.3,
+    "_gevent": 4.4,
     "manager": 5,
     "_asyncio": 5,
     "_tls": 5,
@@ -213,7 +214,10 @@ def imports_of_the_world(module: str, source: str) -> list[str]:
 
 
 def imports_of_third_parties(module: str, source: str) -> list[str]:
-    """The core imports the standard library, and what is optional only under a guard."""
+    """The core imports the standard library, and what is optional only under a guard.
+
+    A module that is named after an engine imports that engine: ``_gevent`` imports gevent.
+    """
     if LAYERS[module] in ADAPTER_LAYERS:
         return []
     return [
@@ -222,6 +226,7 @@ def imports_of_third_parties(module: str, source: str) -> list[str]:
         if found.inside is None
         and found.top not in sys.stdlib_module_names
         and not ((module, found.top) in OPTIONAL and found.guarded)
+        and module != f"_{found.top}"
     ]
 
 
@@ -347,6 +352,13 @@ def test_the_third_party_rule_wants_a_guard_around_what_is_optional() -> None:
     assert imports_of_third_parties("masking", "import wsaccel.xormask")
     assert imports_of_third_parties("framing", guarded)
     assert not imports_of_third_parties("server.geventserver", "import gevent")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names is from 3.10")
+def test_the_third_party_rule_lets_a_module_import_the_engine_it_is_named_after() -> None:
+    assert not imports_of_third_parties("_gevent", "import gevent.socket")
+    assert imports_of_third_parties("_gevent", "import tornado")
+    assert imports_of_third_parties("manager", "import gevent")
 
 
 def test_the_constant_rule_excepts_docstrings_and_defaults() -> None:

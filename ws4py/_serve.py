@@ -7,6 +7,7 @@ import re
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
+from signal import SIGINT, SIGTERM
 from socket import AF_INET, AF_INET6, create_server, socket
 from ssl import SSLContext
 from threading import Thread
@@ -258,9 +259,33 @@ def _check(serving: Serving, is_async: bool = False) -> None:
     Acceptor(serving.handler, **serving.options(), is_async=is_async)
 
 
+def on_gevent(serving: Serving) -> Server:
+    """Return gevent's WSGI server."""
+    import gevent
+
+    from ws4py.server.geventserver import WSGIServer
+
+    application = wsgi_application(serving)
+    tls = {} if serving.context is None else {"ssl_context": serving.context}
+    server = WSGIServer(listen(serving), application, log=None, **tls)
+    ended = gevent.event.Event()
+    # A signal's handler may not switch; and it is called when the hub is given something to do.
+    watchers = [gevent.get_hub().loop.signal(number) for number in (SIGINT, SIGTERM)]
+
+    def serve() -> None:
+        for watcher in watchers:
+            watcher.start(ended.set)
+        server.start()
+        ended.wait()
+        server.stop()
+
+    return Server(server.address, serve, ended.set)
+
+
 SERVERS: dict[str, Callable[[Serving], Server]] = {
     "asyncio": on_asyncio,
     "cherrypy": on_cherrypy,
+    "gevent": on_gevent,
     "standalone": standalone,
     "tornado": on_tornado,
     "wsgiref": wsgiref,

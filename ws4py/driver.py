@@ -6,8 +6,9 @@ that no loop drives has a thread of its own, and ThreadDriver.
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import AbstractContextManager
-from threading import Lock, Thread, Timer, get_ident
 from typing import Any, Callable, Protocol
 
 from ws4py.heartbeat import Heartbeat
@@ -37,6 +38,12 @@ class Driver(Protocol):
 
     def make_waiter(self) -> Waiter:
         """Return what wakes the current thread, from any other, and what it waits in for that."""
+
+    def gathers(self, websocket: Any) -> None:
+        """Called when a callback sends what is to gather, and nothing has gathered yet."""
+
+    def give_way(self) -> None:
+        """Let others run: what was sent has been dropped, and may be sent for ever."""
 
     def drain(self, websocket: Any) -> None:
         """See to it that what ``websocket`` has queued is written.
@@ -68,13 +75,25 @@ class Driver(Protocol):
 
 
 class Threads:
-    """Who waits is a thread, and the heartbeat is one."""
+    """Who waits is a thread, and the heartbeat is one.
 
-    get_ident = staticmethod(get_ident)
+    What threads are is looked up when it is used: gevent may replace it later.
+    """
+
+    def get_ident(self) -> int:
+        """Return the number of the current thread."""
+        return threading.get_ident()
+
+    def gathers(self, websocket: Any) -> None:
+        """Do nothing: who runs a callback sends what has gathered when that has returned."""
+
+    def give_way(self) -> None:
+        """Sleep for no time."""
+        time.sleep(0)
 
     def make_waiter(self) -> Waiter:
         """Return a lock's methods: what waits is the lock's second taker."""
-        lock = Lock()
+        lock = threading.Lock()
         lock.acquire()
         return lock.release, lock.acquire
 
@@ -102,23 +121,23 @@ class ThreadDriver(Threads):
         if websocket._may_wait():
             self._drain(websocket)
         else:
-            Thread(target=self._drain, args=(websocket,), daemon=True).start()
+            threading.Thread(target=self._drain, args=(websocket,), daemon=True).start()
 
     def _drain(self, websocket: Any) -> None:
         while not websocket._advance():
             websocket._wait_to_write()
 
     def drains_here(self, websocket: Any) -> bool:
-        return bool(websocket._reader == get_ident())
+        return bool(websocket._reader == self.get_ident())
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
-        timer = Timer(seconds, callback)
+        timer = threading.Timer(seconds, callback)
         timer.daemon = True
         timer.start()
         return timer
 
     def may_close(self, websocket: Any) -> bool:
-        here = (None, get_ident())
+        here = (None, self.get_ident())
         return websocket._reader in here and websocket._busy in here
 
     def finish(self, websocket: Any) -> None:

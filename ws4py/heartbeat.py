@@ -16,7 +16,8 @@ class Pulse:
     """Says when a Ping is due on a connection, and when its peer is dead.
 
     Any byte that is received is life, and so is any that the kernel takes of a queue: a Ping
-    behind a large message comes late. While the peer is not read, nothing can be said of it.
+    behind a large message comes late. While the peer is not read, because there is no room for
+    answers or a callback takes its time, nothing can be said of it.
     """
 
     def __init__(self, websocket: Any, frequency: float) -> None:
@@ -46,7 +47,7 @@ class Pulse:
         if websocket._over or websocket._lost:
             return None
         now, timeout = monotonic(), websocket.limits.heartbeat_timeout
-        if websocket._alive or websocket._paused:
+        if websocket._alive or websocket._paused or websocket._busy is not None:
             websocket._alive, self._pinged_at = False, None
         elif self._pinged_at is not None and timeout and now >= self._pinged_at + timeout:
             websocket._give_up(f"no sign of life in {timeout} s")

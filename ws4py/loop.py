@@ -7,11 +7,11 @@ held neither while polling nor while anything is called back.
 from __future__ import annotations
 
 import socket
+import threading
 from collections import deque
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from logging import getLogger
-from threading import Lock, get_ident
 from time import monotonic
 from typing import Any, Callable
 
@@ -55,7 +55,7 @@ class Loop:
         self.poller = poller
         #: Whether the poller can tell when a descriptor can be written.
         self.polls_writes = hasattr(poller, "poll_events")
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._watchers: dict[int, Watcher] = {}
         self._interests: dict[int, tuple[bool, bool]] = {}
         self._timers: list[Timer] = []
@@ -76,7 +76,7 @@ class Loop:
     @property
     def is_current(self) -> bool:
         """Whether this thread is the one in :meth:`run`."""
-        return self._thread == get_ident()
+        return self._thread == threading.get_ident()
 
     def watch(self, fd: int, watcher: Watcher, read: bool = True, write: bool = False) -> None:
         """Call ``watcher`` whenever ``fd`` is ready for what is wanted of it.
@@ -159,9 +159,9 @@ class Loop:
         Raises:
             RuntimeError: Another thread does so.
         """
-        if self._thread not in (None, get_ident()):
+        if self._thread not in (None, threading.get_ident()):
             raise RuntimeError("this loop is run by another thread")
-        outermost, self._thread = self._thread is None, get_ident()
+        outermost, self._thread = self._thread is None, threading.get_ident()
         try:
             while going():
                 self._turn()

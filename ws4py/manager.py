@@ -6,6 +6,9 @@ for a peer. Nothing is called back under a lock.
 
 from __future__ import annotations
 
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from logging import getLogger
@@ -22,6 +25,26 @@ from ws4py.websocket import WebSocket
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
 
 logger = getLogger("ws4py")
+
+
+def _best_poller() -> Any:
+    """Return the best poller that there is; one that waits in the hub where gevent is everywhere.
+
+    That is looked at each time, since gevent may have patched the process meanwhile.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("select"):
+        if not issubclass(WebSocketManager, threading.Thread):
+            warnings.warn(
+                "gevent has patched threads after ws4py.manager was imported: a manager cannot be "
+                "joined; call gevent.monkey.patch_all() first",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        from ws4py import _gevent
+
+        return _gevent.make_poller()
+    return make_poller()
 
 
 class _Websockets(dict[int, WebSocket]):
@@ -45,7 +68,8 @@ class WebSocketManager(Threads, Thread):
 
     Args:
         poller: What polls their descriptors: by default the best of SelectPoller, EPollPoller and
-            KQueuePoller that the platform has. With an object that has ``register``,
+            KQueuePoller that the platform has, or a poller that waits in gevent's hub, if gevent
+            has patched ``select``. With an object that has ``register``,
             ``unregister``, ``poll`` and ``release`` alone, writes wait for their peers, and timers
             run after each poll.
 
@@ -60,7 +84,7 @@ class WebSocketManager(Threads, Thread):
         self.lock = Lock()
         self.websockets = _Websockets()
         self.running = False
-        self.poller = poller if poller is not None else make_poller()
+        self.poller = poller if poller is not None else _best_poller()
         self.loop = Loop(self.poller)
         self._stopped = self._has_run = False
         # Whether a callback may be running in the loop's thread.

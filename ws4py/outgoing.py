@@ -130,6 +130,9 @@ class Outgoing(Endpoint):
         with self._lock:
             while not self._push_in_turn(data, payload):
                 self._wait()
+            dropped = self._sealed or self._ending
+        if dropped and self._may_wait():
+            self._driver.give_way()
         if self._outgoing or self._broken or self._source:
             self._settle()
             if self._broken and self._may_wait():
@@ -156,9 +159,12 @@ class Outgoing(Endpoint):
         return True
 
     def _gather(self, frame: bytes) -> None:
-        if not self._gathered:
+        begins = not self._gathered
+        if begins:
             self._gathered_size, self._gathered_at = 0, monotonic()
         self._gathered.append(frame)
+        if begins:
+            self._driver.gathers(self)
         self._gathered_size += len(frame)
         if self._gathered_size >= _GATHER_SIZE:
             self.flush()

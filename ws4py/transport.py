@@ -319,11 +319,11 @@ KINDS: dict[type, Callable[[Any], Transport]] = {}
 
 def make_transport(sock: Any) -> Transport:
     """Return the transport for ``sock``."""
-    if isinstance(sock, ssl.SSLSocket):
-        return TLSTransport(sock)
     for kind, make in KINDS.items():
         if isinstance(sock, kind):
             return make(sock)
+    if isinstance(sock, ssl.SSLSocket):
+        return TLSTransport(sock)
     if isinstance(sock, socket.socket):
         return PlainTransport(sock)
     return SocketLikeTransport(sock)

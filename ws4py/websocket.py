@@ -269,7 +269,8 @@ class WebSocket(Closing):
         transport = self._transport
         if transport is None:
             return b""
-        if not self._draining or self._reader != self._driver.get_ident():
+        meanwhile = self._draining and self._reader is not None
+        if not meanwhile or not self._driver.drains_here(self):
             return transport.read(self.reading_buffer_size)
         return transport.read_now(self.reading_buffer_size) if self._write_meanwhile() else None
 

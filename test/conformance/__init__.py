@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
-from test.engines import Engine, Served, asyncio_, builtin, cherrypy_, tornado_, wsgi
+from test.engines import (
+    Engine,
+    Served,
+    asyncio_,
+    builtin,
+    cherrypy_,
+    gevent_,
+    tornado_,
+    wsgi,
+)
 from test.helpers import (
     HANDSHAKE,
     KEY,
@@ -122,6 +131,7 @@ ENGINES = [
     *builtin.ENGINES,
     *asyncio_.ENGINES,
     *cherrypy_.ENGINES,
+    *gevent_.ENGINES,
     *wsgi.ENGINES,
     *tornado_.ENGINES,
 ]

@@ -59,6 +59,7 @@ FAULTS = {
     32: "the CherryPy plugin takes no manager and no poller",
     33: "configure_logger doubles its handlers",
     35: "the Tornado client is dead on Tornado 6: io_loop and callbacks are gone",
+    36: "gevent's stop sends no 1001",
     37: "wsgiref leaks each plain connection and patches the standard library",
     38: "run_forever wakes ten times a second",
     39: "a client object cannot be used again",

@@ -93,6 +93,8 @@ class WebSocketBaseClient(WebSocket):
     # Whether the socket is there before it is connected.
     _makes_socket = True
     _own_sock: Any = None
+    #: What makes sockets and resolves names: the module socket, or one that takes its place.
+    _sockets: Any = socket
 
     def __init__(
         self,
@@ -130,11 +132,11 @@ class WebSocketBaseClient(WebSocket):
     def _make_socket(self) -> None:
         self._addresses: list[Any] = []
         if self.unix_socket_path is None:
-            self._addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
-            self.sock = socket.socket(self._addresses[0][0], socket.SOCK_STREAM)
+            self._addresses = self._sockets.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+            self.sock = self._sockets.socket(self._addresses[0][0], socket.SOCK_STREAM)
             send_at_once(self.sock)
         else:
-            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock = self._sockets.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._own_sock = self.sock
 
     @property
@@ -253,7 +255,7 @@ class WebSocketBaseClient(WebSocket):
             try:
                 if self.sock.family != family or left < len(self._addresses):
                     self.sock.close()
-                    self.sock = socket.socket(family, socket.SOCK_STREAM)
+                    self.sock = self._sockets.socket(family, socket.SOCK_STREAM)
                     send_at_once(self.sock)
                 deadline.apply(self.sock, left)
                 self.sock.connect(address)
@@ -265,11 +267,14 @@ class WebSocketBaseClient(WebSocket):
     def _wrap(self, deadline: _Deadline) -> None:
         context, name = self._tls_options()
         deadline.apply(self.sock)
-        self.sock = context.wrap_socket(
-            self.sock, server_hostname=name, do_handshake_on_connect=False
+        self.sock = self._wrap_socket(
+            context, self.sock, server_hostname=name, do_handshake_on_connect=False
         )
         deadline.apply(self.sock)
         self.sock.do_handshake()
+
+    def _wrap_socket(self, context: ssl.SSLContext, sock: Any, **options: Any) -> Any:
+        return context.wrap_socket(sock, **options)
 
     def _tls_options(self) -> tuple[ssl.SSLContext, str | None]:
         """Return the context, and the name that the server has to prove."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Event, Thread, current_thread
+import threading
 from typing import Any
 
 from ws4py.client import WebSocketBaseClient
@@ -20,8 +20,8 @@ class WebSocketClient(WebSocketBaseClient):
         super().__init__(*args, **kwargs)
         self._th = self._make_thread(daemon=True)
 
-    def _make_thread(self, daemon: bool) -> Thread:
-        ended = self._ended = Event()
+    def _make_thread(self, daemon: bool) -> threading.Thread:
+        ended = self._ended = threading.Event()
 
         def run() -> None:
             try:
@@ -29,7 +29,7 @@ class WebSocketClient(WebSocketBaseClient):
             finally:
                 ended.set()
 
-        return Thread(target=run, name="WebSocketClient", daemon=daemon)
+        return threading.Thread(target=run, name="WebSocketClient", daemon=daemon)
 
     @property
     def daemon(self) -> bool:
@@ -56,5 +56,5 @@ class WebSocketClient(WebSocketBaseClient):
             # A thread that is joined counts as ended once Ctrl-C has interrupted that.
             ended, thread = self._ended, self._th
             ended.wait()
-            if thread is not current_thread():
+            if thread is not threading.current_thread():
                 thread.join()

@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Callable
 
-from ws4py.driver import Cancellable
+from ws4py.driver import Cancellable, Driver
 from ws4py.exc import HandshakeError
 from ws4py.transport import KINDS, Transport, send_at_once
 
@@ -46,11 +46,14 @@ class Connection:
     Attributes:
         sock: The websocket's socket: the server's own, or after :meth:`duplicate` one that the
             server cannot close.
+        driver: What is to drive the websocket, if the server has no threads.
         is_lent: Whether it is the server's own, which closes it.
 
     Raises:
         AttributeError: It is no socket that we know.
     """
+
+    driver: Driver | None = None
 
     def __init__(
         self, theirs: Any, ahead: Callable[[], bytes] = bytes, fd: int | None = None
@@ -63,7 +66,10 @@ class Connection:
         self.is_gevent = any(
             each.__module__.partition(".")[0] == "gevent" for each in type(theirs).__mro__
         )
-        if not (self.is_gevent or isinstance(theirs, (socket.socket, *KINDS))):
+        if self.is_gevent:
+            self.driver = import_module("ws4py._gevent").GreenletDriver()
+        is_known = isinstance(theirs, (socket.socket, *KINDS))
+        if not is_known:
             raise AttributeError(f"there is no transport for {theirs!r}")
         self.sock = theirs
         send_at_once(self.sock)

@@ -161,6 +161,8 @@ class WebSocketWSGIApplication:
                 connection.sock, accepted.protocols, accepted.extensions, environ
             )
             websocket = environ.pop("ws4py.websocket", websocket)
+            if connection.driver is not None:
+                websocket._driver = connection.driver
             if websocket._transport is not None:
                 websocket._transport.closes = not connection.is_lent
         except BaseException:

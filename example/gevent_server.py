@@ -1,0 +1,17 @@
+"""An echo server on gevent. Start it with: python example/gevent_server.py [PORT]
+
+Handlers that use what would block need patches: python -m gevent.monkey example/gevent_server.py
+"""
+
+import sys
+
+from ws4py.server.geventserver import WebSocketWSGIApplication, WSGIServer
+from ws4py.websocket import EchoWebSocket
+
+port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+server = WSGIServer(("127.0.0.1", port), WebSocketWSGIApplication(handler_cls=EchoWebSocket))
+print(f"Echo at ws://127.0.0.1:{port}/", flush=True)
+try:
+    server.serve_forever()
+except KeyboardInterrupt:
+    print("All websockets have been closed.")

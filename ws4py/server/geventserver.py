@@ -1,0 +1,226 @@
+"""WebSocket for gevent's WSGI server: each connection is run by the greenlet that accepted it.
+
+    from gevent import monkey; monkey.patch_all()
+    from ws4py.websocket import EchoWebSocket
+    from ws4py.server.geventserver import WSGIServer
+    from ws4py.server.wsgiutils import WebSocketWSGIApplication
+
+    server = WSGIServer(('localhost', 9000), WebSocketWSGIApplication(handler_cls=EchoWebSocket))
+    server.serve_forever()
+
+Nothing has to be patched, unless the application itself uses what would block.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from functools import partial
+from logging import getLogger
+from typing import Any
+
+from gevent import Timeout, getcurrent, pywsgi
+from gevent.pool import Pool
+
+from ws4py._gevent import GreenletDriver, wrap_socket
+from ws4py.limits import Limits
+from ws4py.sending import broadcast
+from ws4py.server.wsgiutils import WebSocketWSGIApplication
+from ws4py.websocket import WebSocket
+
+__all__ = [
+    "GEventWebSocketPool",
+    "WSGIServer",
+    "WebSocketWSGIApplication",
+    "WebSocketWSGIHandler",
+]
+
+logger = getLogger("ws4py")
+
+
+class WebSocketWSGIHandler(pywsgi.WSGIHandler):
+    """Handles requests; one that leaves a websocket in ``environ`` is the connection's last.
+
+    The application finds the connection's socket under the key ``ws4py.socket``.
+    """
+
+    result: Any
+
+    def handle_one_request(self) -> Any:
+        """Read a request and answer it; a head that does not come in time ends the connection."""
+        self._deadline = Timeout.start_new(self.server.open_timeout)
+        try:
+            return super().handle_one_request()
+        except Timeout as timeout:
+            if timeout is not self._deadline:
+                raise
+            logger.info("No request came from %s in time", self.client_address)
+            return None
+        finally:
+            self._deadline.close()
+            del self._deadline  # Its traceback leads back here.
+
+    def run_application(self) -> None:
+        """Call the application, and run the websocket if it has made one."""
+        self._deadline.cancel()
+        if self._connection_upgrade_requested():
+            # What follows is not a body, for which the base class would wait at the end.
+            self.wsgi_input = pywsgi.Input(self.rfile, 0)
+        self.environ["ws4py.socket"] = self.socket
+        super().run_application()
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Begin the response.
+
+        A connection that is to be switched, and is not, ends: what follows may not be a request.
+        """
+        headers = list(headers)
+        if self._connection_upgrade_requested() and not status.startswith("101"):
+            self.close_connection = True
+            if not any(name.lower() == "connection" for name, _ in headers):
+                headers.append(("Connection", "close"))
+        return super().start_response(status, headers, exc_info)
+
+    def process_result(self) -> None:
+        """Send the response; after the head of one that switches, run the websocket."""
+        self.environ.pop("ws4py.socket", None)
+        websocket = self.environ.pop("ws4py.websocket", None)
+        if websocket is None:
+            super().process_result()
+            return
+        try:
+            self._switch()
+            websocket.buf = self._read_ahead()
+        except BaseException:
+            websocket.terminate()
+            raise
+        self.server.websockets.run(websocket)
+
+    def _switch(self) -> None:
+        self.close_connection = True
+        # A result with a length would get a Content-Length.
+        result, self.result = self.result, iter(())
+        try:
+            self.write(b"")
+        finally:
+            self.result = result
+
+    def _read_ahead(self) -> bytes:
+        """Return what has been read from the socket behind the request's head."""
+        self.socket.settimeout(0)
+        ahead = b""
+        # While rfile is open, the socket cannot be closed. TLS may have nothing for us yet.
+        with self.rfile, suppress(OSError):
+            ahead = self.rfile.read1(len(self.rfile.peek(1)))
+        return ahead
+
+
+class GEventWebSocketPool(Pool):
+    """The greenlets that run websockets.
+
+    Attributes:
+        ending: Whether websockets that are still to come are closed at once.
+    """
+
+    ending = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._websockets: set[WebSocket] = set()
+
+    def track(self, websocket: WebSocket) -> Any:
+        """Return a new greenlet that runs ``websocket``."""
+        return self.spawn(self._run, websocket)
+
+    def run(self, websocket: WebSocket) -> None:
+        """Run ``websocket`` in this greenlet, as one of the pool."""
+        me = getcurrent()
+        if me in self:
+            self._run(websocket)
+            return
+        self.add(me)
+        try:
+            self._run(websocket)
+        finally:
+            self.discard(me)
+
+    def _run(self, websocket: WebSocket) -> None:
+        websocket._driver = GreenletDriver()
+        self._websockets.add(websocket)
+        if self.ending:
+            self.clear()
+        try:
+            websocket.run()
+        finally:
+            self._websockets.discard(websocket)
+
+    def broadcast(self, message: Any, binary: bool = False) -> None:
+        """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
+        broadcast(list(self._websockets), message, binary)
+
+    def clear(self, code: int = 1001, message: str = "Server is shutting down") -> None:
+        """Begin the closing handshake of each websocket; ``join`` waits for their ends.
+
+        Raises:
+            ValueError: No Close frame can have that code.
+        """
+        for websocket in list(self._websockets):
+            websocket.close(code, message)
+
+
+class WSGIServer(pywsgi.WSGIServer):
+    """A WSGI server, with the arguments of :class:`gevent.pywsgi.WSGIServer`.
+
+    ``ssl_context`` may be one of the ssl module too.
+
+    Attributes:
+        pool: The websockets' greenlets; or the pool in which all connections are handled, if
+            ``spawn`` is one or a number.
+        websockets: The :class:`GEventWebSocketPool` of the websockets, which may be ``pool``.
+    """
+
+    pool: Any
+    handler_class = WebSocketWSGIHandler
+    #: Seconds for a TLS handshake, and for the head of a request; None for no limit.
+    open_timeout = Limits.open_timeout
+    #: Seconds that :meth:`stop` waits, unless it is told how many.
+    stop_timeout = Limits.close_timeout
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "ssl_context" in kwargs:
+            self.wrap_socket = partial(wrap_socket, kwargs["ssl_context"])
+
+    def set_spawn(self, spawn: Any) -> None:
+        """Choose what makes the greenlets of connections."""
+        super().set_spawn(GEventWebSocketPool(spawn) if isinstance(spawn, int) else spawn)
+        if self.pool is None:
+            self.pool = GEventWebSocketPool()
+        ours = isinstance(self.pool, GEventWebSocketPool)
+        self.websockets = self.pool if ours else GEventWebSocketPool()
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+        """Do the TLS handshake, and handle the connection."""
+        options = {**self.ssl_args, "do_handshake_on_connect": False}
+        with closing(self.wrap_socket(client_socket, **options)) as sock:
+            try:
+                with Timeout(self.open_timeout, TimeoutError("it took too long")):
+                    sock.do_handshake()
+            except OSError as error:
+                logger.info("A TLS handshake with %s broke off: %s", address, error)
+            else:
+                self.handle(sock, address)
+
+    def start(self) -> None:
+        """Start accepting."""
+        self.websockets.ending = False
+        super().start()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop accepting, and close all websockets with 1001.
+
+        Returns once they have ended. Those that have not in ``timeout`` seconds are killed.
+        """
+        self.close()
+        self.websockets.ending = True
+        self.websockets.clear()
+        super().stop(timeout)
