@@ -42,11 +42,20 @@ class Talking(WebSocket):
             self.send(f"you said {message}")
 
 
+#: What starts the program; each test runs with every engine.
+COMMAND = ["-m", "ws4py", "connect", "--engine", "threaded"]
+
+
+@pytest.fixture(params=["threaded", "gevent", "tornado", "asyncio"], autouse=True)
+def engine(request: pytest.FixtureRequest) -> None:
+    COMMAND[-1] = request.param
+
+
 class Connected(Program):
     """``python -m ws4py connect``."""
 
     def __init__(self, url: str, **options: Any):
-        super().__init__("-X", "dev", "-m", "ws4py", "connect", url, **options)
+        super().__init__("-X", "dev", *COMMAND, url, **options)
 
 
 @pytest.fixture
@@ -75,7 +84,7 @@ def test_the_end_of_the_input_closes_after_the_last_line_and_exits_with_0(url: s
 
 def test_a_program_can_be_piped_in(url: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "ws4py", "connect", url],
+        [sys.executable, *COMMAND, url],
         input="".join(f"{number}\n" for number in range(1000)),
         capture_output=True,
         text=True,
@@ -141,7 +150,7 @@ def test_an_interrupt_closes_with_1000(url: str) -> None:
 
 def test_a_reader_that_goes_away_causes_no_traceback(url: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "ws4py", "connect", url],
+        [sys.executable, *COMMAND, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -225,7 +234,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         # The first terminal that the leader of a session opens is the one that controls it.
         script = 'exec "$@" <"$0" >"$0" 2>&1'
-        program = [sys.executable, "-m", "ws4py", "connect", url]
+        program = [sys.executable, *COMMAND, url]
         self.process = subprocess.Popen(
             ["sh", "-c", script, os.ttyname(slave), *program], cwd=ROOT, start_new_session=True
         )
