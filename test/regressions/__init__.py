@@ -56,6 +56,7 @@ FAULTS = {
     29: "an exception in opened leaves add",
     31: "heartbeat ignored under the manager, keeps programs alive, finds no dead peer",
     33: "configure_logger doubles its handlers",
+    34: "asyncio: no import on 3.11, no client, no subprotocols, no backpressure, closed twice",
     37: "wsgiref leaks each plain connection and patches the standard library",
     38: "run_forever wakes ten times a second",
     39: "a client object cannot be used again",
