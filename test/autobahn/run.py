@@ -33,9 +33,15 @@ from .processes import HOST, POLL, Process, RunError, free_port
 SERVERS = {
     "standalone": "{python} -m ws4py serve --port {port}",
     "wsgiref": "{python} -m ws4py serve --engine wsgiref --port {port}",
+    "asyncio": "{python} -m test.autobahn.server_asyncio {port} plain asyncio",
+    "asyncio-coroutine": "{python} -m test.autobahn.server_asyncio {port} coroutine asyncio",
+    "uvloop": "{python} -m test.autobahn.server_asyncio {port} plain uvloop",
+    "uvloop-coroutine": "{python} -m test.autobahn.server_asyncio {port} coroutine uvloop",
 }
 CLIENTS = {
     "threaded": "{python} -m test.autobahn.client_threaded {url} {agent}",
+    "asyncio": "{python} -m test.autobahn.client_asyncio {url} {agent}",
+    "uvloop": "{python} -m test.autobahn.client_asyncio {url} {agent} uvloop",
 }
 REPORTS = wstest.ROOT / ".wstest" / "reports"
 
