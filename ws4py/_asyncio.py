@@ -20,7 +20,17 @@ from ws4py.sending import broadcast
 from ws4py.transport import Data, Transport
 from ws4py.websocket import WebSocket
 
-__all__ = ["READY", "Connection", "LoopTransport", "Room", "Timer", "WebSockets", "call_soon"]
+__all__ = [
+    "READY",
+    "Connection",
+    "LoopTransport",
+    "Ready",
+    "Room",
+    "Timer",
+    "WebSockets",
+    "call_soon",
+    "wake",
+]
 
 #: Bytes that a loop's transport is given at once: a peer that takes this many shows progress.
 CHUNK = 64 * 1024
@@ -115,27 +125,32 @@ class LoopTransport(Transport):
         return None
 
     def write(self, data: Data, payload: Data = b"") -> int:
-        if self.full or self._thread != get_ident():
+        if self._refuses():
             return 0
-        if self.sock.is_closing():
+        if self.is_closing:
             raise ConnectionAbortedError("the connection is closed")
         if not payload and len(data) <= CHUNK:
-            self.sock.write(data)
+            self.sock.write(bytes(data))
             return len(data)
-        sent = self._write_chunks(memoryview(bytes(data) + payload[: CHUNK - len(data)]))
-        if payload and sent == len(data) + CHUNK - len(data):
-            sent += self._write_chunks(memoryview(payload)[CHUNK - len(data) :])
+        sent = 0
+        for chunk in _chunks(data, payload):
+            if self._refuses():
+                break
+            self.sock.write(chunk)
+            sent += len(chunk)
         return sent
 
-    def _write_chunks(self, data: memoryview) -> int:
-        sent = 0
-        while sent < len(data) and not self.full:
-            self.sock.write(data[sent : sent + CHUNK])
-            sent += CHUNK
-        return min(sent, len(data))
+    def _refuses(self) -> bool:
+        return self.full or self._thread != get_ident()
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing can be written any more."""
+        # Until 3.11 a transport with TLS could not be asked once it was lost.
+        return self.lost or self.sock.is_closing()
 
     def half_close(self) -> None:
-        if self.sock.is_closing():
+        if self.is_closing:
             return
         if self.sock.can_write_eof():
             self.sock.write_eof()
@@ -167,9 +182,11 @@ class LoopTransport(Transport):
                 self._abort = Timer(self._loop, self.close_timeout, self.sock.abort, True)
 
     def _here(self, act: Callable[[], object]) -> None:
+        if self._loop.is_closed():
+            return  # It cannot do anything any more, and refuses to be asked.
         if self._thread == get_ident():
             act()
-        elif not self._loop.is_closed():
+        else:
             call_soon(self._loop, act)
 
     def gone(self) -> None:
@@ -179,6 +196,13 @@ class LoopTransport(Transport):
             self._abort.cancel()
 
 
+def _chunks(data: Data, payload: Data) -> Iterator[memoryview]:
+    """Cut what is to be written; loops may keep it, so nothing of it changes later."""
+    for part in (bytes(data) + payload[:CHUNK], payload[CHUNK:]):
+        for start in range(0, len(part), CHUNK):
+            yield memoryview(part)[start : start + CHUNK]
+
+
 class Connection(Threads, asyncio.Protocol):
     """Drives a websocket from a transport of a loop: the loop calls it, and it is the driver.
 
@@ -186,7 +210,7 @@ class Connection(Threads, asyncio.Protocol):
         websocket: Of any class.
         transport: Of asyncio; or anything with the same methods.
         loop: The loop, whose thread this is.
-        group: Has it until ``closed`` has returned.
+        group: Has it until ``closed`` has returned and TCP has ended.
     """
 
     def __init__(
@@ -202,6 +226,11 @@ class Connection(Threads, asyncio.Protocol):
         self._transport = LoopTransport(transport, loop)
         self._transport.close_timeout = websocket.limits.close_timeout
         self._reads = True
+        # ``closed`` is being called: what the loop still says does not concern the websocket,
+        # which may have connected again.
+        self._released = False
+        self._has_ended = False
+        self._ends: list[asyncio.Future[None]] = []
         self._thread = get_ident()
         websocket._sock = transport.get_extra_info("socket")
         websocket._transport = self._transport
@@ -229,6 +258,8 @@ class Connection(Threads, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         websocket = self.websocket
         self._transport.heard = True
+        if self._released:
+            return
         if websocket._paused or not self._reads:
             websocket.buf += data  # The transport had read it before it was told to pause.
         else:
@@ -239,9 +270,10 @@ class Connection(Threads, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport.gone()
-        if isinstance(exc, OSError):
+        if isinstance(exc, OSError) and not self._released:
             self.websocket._read_failed(exc)
         self._go_on(False)
+        self._tell_ended()
 
     def pause_writing(self) -> None:
         self._transport.full = True
@@ -253,20 +285,21 @@ class Connection(Threads, asyncio.Protocol):
     def _write(self) -> None:
         """Send what is queued, and go on with what had to wait for that."""
         websocket = self.websocket
-        if websocket._draining and not self._transport.full and not websocket._over:
+        if websocket._draining and not self._transport.full and not self._released:
             self._go_on(websocket._writable())
 
     def _go_on(self, goes_on: bool) -> None:
-        websocket = self.websocket
+        if self._released:
+            return
         if goes_on:
             self._update()
-        elif not websocket._over:
-            websocket.terminate()
+        else:
+            self.websocket.terminate()
 
     def _update(self) -> None:
         """Read the peer, or do not."""
         reads = not self.websocket._paused
-        if reads is self._reads or self._transport.sock.is_closing():
+        if reads is self._reads or self._transport.is_closing:
             return
         self._reads = reads
         if reads:
@@ -300,17 +333,36 @@ class Connection(Threads, asyncio.Protocol):
 
     def finish(self, websocket: WebSocket) -> None:
         """End a websocket, in the loop's thread; after the callback it is in."""
-        call_soon(self.loop, websocket._finish)
+        call_soon(self.loop, self._finish)
+
+    def _finish(self) -> None:
+        if not self._released:
+            self.websocket._finish()
 
     def release(self, websocket: WebSocket) -> None:
         """Let no heartbeat go on."""
+        self._released = True
         if websocket._heartbeat is not None:
             websocket._heartbeat.cancel()
 
     def ended(self, websocket: WebSocket) -> None:
-        """Leave the group."""
+        """Tell of the end, unless that of TCP is still to come."""
+        self._has_ended = True
+        self._tell_ended()
+
+    def _tell_ended(self) -> None:
+        if not (self._has_ended and self._transport.lost):
+            return
         if self._group is not None:
             self._group._discard(self)
+        for future in self._ends:
+            wake(future)
+
+    async def wait_ended(self) -> None:
+        """Wait until ``closed`` has returned and TCP has ended."""
+        if not (self._has_ended and self._transport.lost):
+            self._ends.append(self.loop.create_future())
+            await self._ends[-1]
 
 
 class WebSockets:
@@ -338,18 +390,17 @@ class WebSockets:
     async def wait_closed(self) -> None:
         """Wait until each websocket has ended, after :meth:`close_all`.
 
-        That takes their ``limits.close_timeout`` at the longest; a callback that is still at work
-        then is cancelled.
+        That takes the longest ``limits.close_timeout`` of them; a callback that is still at work
+        then is cancelled, and so is ``closed`` after the same time again.
         """
         waits = [websocket.limits.close_timeout for websocket in self]
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(
-                self._wait_idle(), None if None in waits else max(filter(None, waits), default=0)
-            )
-        for websocket in self:
-            if getattr(websocket, "_awaits", False):
-                websocket._cancel()
-        await self._wait_idle()
+        seconds = None if None in waits else max(filter(None, waits), default=1.0)
+        while self._connections:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wait_idle(), seconds)
+            for websocket in self:
+                if getattr(websocket, "_awaits", False):
+                    websocket._cancel()
 
     async def _wait_idle(self) -> None:
         while self._connections:
@@ -364,7 +415,7 @@ class WebSockets:
         if not self._connections:
             waiters, self._waiters = self._waiters, []
             for future in waiters:
-                _wake(future)
+                wake(future)
 
 
 class Ready:
@@ -397,8 +448,8 @@ class Room:
                 if not self._is_needed():
                     return
                 future = self._loop.create_future()
-                wake = partial(_wake, future)
-                websocket._waiters.append(partial(call_soon, self._loop, wake))
+                waken = partial(wake, future)
+                websocket._waiters.append(partial(call_soon, self._loop, waken))
             await future
 
     def _is_needed(self) -> bool:
@@ -408,6 +459,7 @@ class Room:
         return websocket._queued > websocket.limits.low_water or websocket._source is not None
 
 
-def _wake(future: asyncio.Future[None]) -> None:
+def wake(future: asyncio.Future[None]) -> None:
+    """Give a future its result, unless it has one or was cancelled."""
     if not future.done():
         future.set_result(None)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
 from inspect import isawaitable
 from logging import getLogger
-from typing import Any, Callable
+from typing import Any, Callable, Generic, TypeVar
 
 from ws4py import websocket
-from ws4py._asyncio import READY, Ready, Room
+from ws4py._asyncio import READY, Connection, Ready, Room, wake
 from ws4py.messaging import ABNORMAL, Message, Payload
 from ws4py.streaming import DataMessage, Stream
 
@@ -22,38 +23,68 @@ __all__ = ["EchoWebSocket", "WebSocket"]
 
 logger = getLogger("ws4py")
 
-#: Messages that wait for a callback, or to be received, before the peer is not read any more.
+#: What waits for the application at most, in number; in bytes it is ``limits.high_water``.
 AHEAD = 64
+
+Item = TypeVar("Item")
+
+
+class _Ahead(Generic[Item]):
+    """What has come before the application is ready for it."""
+
+    def __init__(self) -> None:
+        self._items: deque[tuple[Item, int]] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def push(self, item: Item, size: int) -> None:
+        """Append something that holds ``size`` bytes."""
+        self._items.append((item, size))
+        self._size += size
+
+    def pop(self) -> Item:
+        """Take the first one away."""
+        item, size = self._items.popleft()
+        self._size -= size
+        return item
+
+    def is_full(self, most: int) -> bool:
+        """Say whether there are more than ``most`` bytes, or too many items."""
+        return self._size > most or len(self._items) >= AHEAD
 
 
 class WebSocket(websocket.WebSocket):
     """A connection whose callbacks may be coroutine functions.
 
     Where ``received_message`` is not overridden, messages are received with :meth:`receive`, or
-    with ``async for message in websocket``; in ``opened``, for instance. As long as nobody has done
-    so only the first ones are kept.
+    with ``async for message in websocket``; in ``opened``, for instance.
+
+    Messages that nobody is ready for wait, and when they are too many the peer is not read until
+    somebody is. A callback that still waits for something ``limits.close_timeout`` seconds after
+    the end of its connection, or after our Close, is cancelled; ``closed`` is called then.
 
     ``send``, ``ping`` and ``close`` act at once, as they do on every engine. What they return can
     be awaited: until no more than ``limits.low_water`` bytes are queued.
     """
 
     _awaits = True
-    # The task that awaits callbacks; and that of an ``opened`` which receives messages itself.
-    _task: asyncio.Task[None] | None = None
-    _main: asyncio.Task[None] | None = None
-    # Bytes of the messages among the callbacks that are still to be made.
-    _backlog_size = 0
-    # Whether somebody has asked for messages, and is waiting for one.
-    _receives = False
-    _receiver: asyncio.Future[None] | None = None
-    _ended: asyncio.Future[None] | None = None
-    # The connection has ended, and ``closed`` waits for a callback.
-    _finishing = False
+    # The task of ``closed``.
+    _last: asyncio.Task[None] | None = None
 
     def _renew(self) -> None:
         super()._renew()
-        self._backlog: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
-        self._inbox: deque[DataMessage] = deque()
+        self._backlog: _Ahead[tuple[Callable[..., Any], tuple[Any, ...]]] = _Ahead()
+        self._inbox: _Ahead[DataMessage] = _Ahead()
+        # The task that awaits callbacks; and that of an ``opened`` which receives messages itself.
+        self._task: asyncio.Task[None] | None = None
+        self._main: asyncio.Task[None] | None = None
+        # Whether somebody has asked for messages, and is waiting for one.
+        self._receives = False
+        self._receiver: asyncio.Future[None] | None = None
+        # Whether ``closed`` waits for a callback.
+        self._finishing = False
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -89,19 +120,21 @@ class WebSocket(websocket.WebSocket):
         super().close(code, reason)
         return self._room()
 
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
+        super()._close(code, reason, at_once)
+        self._resume()  # Messages that nobody receives do not keep the peer's Close any more.
+
     # Receiving.
 
     def received_message(self, message: DataMessage) -> Any:
         """Keep a message for :meth:`receive`. Override it to handle messages as they come."""
-        if len(self._inbox) < AHEAD or (self._receives and not self._close_sent):
-            self._inbox.append(message)
-        else:
-            logger.debug("A message is thrown away: nobody receives it")
+        if not (self._close_sent and self._inbox.is_full(self.limits.high_water)):
+            self._inbox.push(message, len(message))
         self._wake_receiver()
 
     def _wake_receiver(self) -> None:
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
+        if self._receiver is not None:
+            wake(self._receiver)
 
     @property
     def _keeps_messages(self) -> bool:
@@ -111,12 +144,15 @@ class WebSocket(websocket.WebSocket):
         """Return the next message; None once there are no more, because the connection is ending.
 
         Raises:
-            RuntimeError: ``received_message`` is overridden; or another task is receiving.
+            RuntimeError: ``received_message`` is overridden; or another task is receiving; or a
+                client is not connected yet.
         """
         if not self._keeps_messages:
             raise RuntimeError("messages go to received_message, which is overridden")
         if self._receiver is not None:
             raise RuntimeError("another task is receiving on this websocket")
+        if not (self._connected or self._over):
+            raise RuntimeError("a client cannot receive before it is connected")
         self._receives = True
         while not self._inbox:
             if self.close_received or self._over or self._ending:
@@ -126,7 +162,7 @@ class WebSocket(websocket.WebSocket):
                 await self._receiver
             finally:
                 self._receiver = None
-        message = self._inbox.popleft()
+        message = self._inbox.pop()
         self._resume()
         return message
 
@@ -148,32 +184,35 @@ class WebSocket(websocket.WebSocket):
             self.close()
         else:
             self._close_failed()
-        self._resume()
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
-        """Wait until ``closed`` has returned; do not wait if there is no connection."""
+        """Wait until ``closed`` has returned and TCP has ended; not at all without a connection.
+
+        Raises:
+            RuntimeError: This is called by a callback of this connection: ``closed`` comes after.
+        """
         if self.stream is None or not self._connected:
             return
-        if self._ended is None:
-            self._ended = self._loop.create_future()
-        await asyncio.shield(self._ended)
+        if asyncio.current_task() in (self._task, self._main, self._last):
+            raise RuntimeError("a callback cannot wait for the end of its own connection")
+        connection: Connection = self._driver  # type: ignore[assignment]
+        await connection.wait_ended()
 
     # Callbacks.
 
     def _call(self, callback: Callable[..., Any], *arguments: Any) -> None:
         keeps = self._keeps_messages
         if self._task is not None and not (keeps and callback == self.received_message):
-            self._backlog.append((callback, arguments))
-            self._backlog_size += _size(arguments)
+            self._backlog.push((callback, arguments), _size(arguments))
             return
         awaitable = self._start(callback, arguments)
         if awaitable is None:
             return
         if keeps and callback == self.opened:
-            self._main = self._loop.create_task(self._work(awaitable))
+            self._main = self._spawn(self._await(awaitable))
         else:
-            self._task = self._loop.create_task(self._work(awaitable))
+            self._task = self._spawn(self._work(awaitable))
 
     def _start(self, callback: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """Make a callback; return what has to be awaited, if anything."""
@@ -182,24 +221,18 @@ class WebSocket(websocket.WebSocket):
         except Exception as error:  # noqa: BLE001 - the application's
             self._crashed(error)
             return None
-        return None if result is None or result is READY or not isawaitable(result) else result
+        return result if result is not READY and isawaitable(result) else None
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        # And not at the end of the coroutine, which may be cancelled before it has begun.
+        task.add_done_callback(self._worked)
+        return task
 
     async def _work(self, awaitable: Any) -> None:
-        task = asyncio.current_task()
-        try:
-            while awaitable is not None:
-                await self._await(awaitable)
-                awaitable = None if task is self._main else self._next()
-        finally:
-            if task is self._main:
-                self._main = None
-            else:
-                self._task = None
-                self._backlog.clear()
-                self._backlog_size = 0
-            self._resume()
-            if self._finishing:
-                self._finish()
+        while awaitable is not None:
+            await self._await(awaitable)
+            awaitable = self._next()
 
     async def _await(self, awaitable: Any) -> None:
         try:
@@ -211,8 +244,7 @@ class WebSocket(websocket.WebSocket):
         """Make the callbacks that have waited; return the first result that is to be awaited."""
         awaitable = None
         while self._backlog and awaitable is None:
-            callback, arguments = self._backlog.popleft()
-            self._backlog_size -= _size(arguments)
+            callback, arguments = self._backlog.pop()
             if self._backlog and self.gather and self._gatherer is None:
                 self._gatherer = self._driver.get_ident()
                 self._loop.call_soon(self._stop_gathering)
@@ -225,20 +257,35 @@ class WebSocket(websocket.WebSocket):
         self._gatherer = None
         self.flush()
 
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and not self._ending:
+            logger.info("A callback was cancelled, which closes its websocket")
+            self._failed = True
+            self._close_failed()
+        if task is self._main:
+            self._main = None
+        else:
+            awaitable = self._next()
+            self._task = None if awaitable is None else self._spawn(self._work(awaitable))
+        self._resume()
+        if self._finishing:
+            self._finish()
+
     def _resume(self) -> None:
         """Have the peer read again, if it was not for the application's sake."""
         if self._paused:
             self._drained()
 
     def _occupied(self, stream: Stream) -> bool:
+        most = self.limits.high_water
         if stream.has_message and self._keeps_messages:
-            return self._receives and not self._close_sent and len(self._inbox) >= AHEAD
+            return not self._close_sent and self._inbox.is_full(most)
         if stream.has_message or stream.pongs:
-            return len(self._backlog) >= AHEAD or self._backlog_size > self.limits.high_water
-        if stream.pings or not (stream.closing or stream.errors):
+            return self._backlog.is_full(most)
+        if stream.pings or (stream.closing is None and not stream.errors):
             return False
-        return self._task is not None or bool(
-            self._receives and self._inbox and not self._close_sent
+        return self._task is not None or (
+            self._receives and bool(self._inbox) and not self._close_sent
         )
 
     def _handle(self, stream: Stream) -> None:
@@ -246,49 +293,52 @@ class WebSocket(websocket.WebSocket):
         if self.close_received:
             self._wake_receiver()
 
+    # The end.
+
     def _finish(self) -> None:
         self._wake_receiver()
         self._finishing = self._task is not None or self._main is not None
         if not self._finishing:
             super()._finish()
-        elif self._transport is not None:
+            return
+        if self._transport is not None:
             self._transport.close()
+        seconds = self.limits.close_timeout
+        if self._deadline is None and seconds is not None:
+            self._deadline = self._driver.call_later(seconds, self._expire)
 
-    def _tell_closed(self, let_go: Callable[[], None]) -> None:
-        awaitable = self._start_closed()
-        if awaitable is None:
-            let_go()
-        else:
-            self._task = self._loop.create_task(self._await_closed(awaitable, let_go))
-
-    def _start_closed(self) -> Any:
-        code = self.close_code or ABNORMAL
-        try:
-            result = self.closed(code, self.close_reason)
-        except Exception:
-            logger.exception("An exception in closed()")
-            return None
-        return result if isawaitable(result) else None
-
-    async def _await_closed(self, awaitable: Any, let_go: Callable[[], None]) -> None:
-        try:
-            await awaitable
-        except Exception:
-            logger.exception("An exception in closed()")
-        finally:
-            self._task = None
-            let_go()
-
-    def _let_go(self, *kept: Any) -> None:
-        super()._let_go(*kept)
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(None)
+    def _expire(self) -> None:
+        if not self._finishing:
+            super()._expire()
+        _cancel(self._task, self._main)
 
     def _cancel(self) -> None:
-        """Cancel the callback that is being awaited."""
-        for task in (self._task, self._main):
-            if task is not None:
-                task.cancel()
+        """Cancel whatever callback is being awaited, ``closed`` too."""
+        _cancel(self._task, self._main, self._last)
+
+    def _tell_closed(self, let_go: Callable[[], None]) -> None:
+        try:
+            result = self.closed(self.close_code or ABNORMAL, self.close_reason)
+            if isawaitable(result):
+                self._last = self._loop.create_task(_await_closed(result))
+                self._last.add_done_callback(lambda _: let_go())
+                return
+        except Exception:
+            logger.exception("An exception in closed()")
+        let_go()
+
+
+def _cancel(*tasks: asyncio.Task[None] | None) -> None:
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+
+
+async def _await_closed(awaitable: Any) -> None:
+    try:
+        await awaitable
+    except Exception:
+        logger.exception("An exception in closed()")
 
 
 def _size(arguments: tuple[Any, ...]) -> int:

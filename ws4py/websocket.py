@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from logging import getLogger
+from time import monotonic
 from typing import Any, Callable
 
 from ws4py.closing import Closing, Returned
@@ -208,6 +209,7 @@ class WebSocket(Closing):
         if self._paused:
             with self._lock:
                 self._draining = True
+                self._progress = monotonic()
             self._driver.drain(self)
         elif self._discarding and not self._is_client and self._transport is not None:
             self._transport.half_close()

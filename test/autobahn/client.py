@@ -51,7 +51,12 @@ def block(client_class: type, url: str, agent: str) -> None:
         client.run_forever()
 
 
-def on_loop(client_class: type, url: str, agent: str) -> None:
+def on_loop(
+    client_class: type,
+    url: str,
+    agent: str,
+    new_loop: Callable[[], Any] = asyncio.new_event_loop,
+) -> None:
     """Talk with clients that are awaited."""
 
     async def talk() -> None:
@@ -59,13 +64,21 @@ def on_loop(client_class: type, url: str, agent: str) -> None:
             await client.connect()
             await client.wait_closed()
 
-    asyncio.run(talk())
+    loop = new_loop()
+    loop.run_until_complete(talk())
+    loop.close()
+
+
+def on_uvloop(client_class: type, url: str, agent: str) -> None:
+    """Talk on uvloop's loop."""
+    on_loop(client_class, url, agent, import_module("uvloop").new_event_loop)
 
 
 ENGINES: dict[str, tuple[Callable[[type, str, str], None], str, str]] = {
     "threaded": (block, "threadedclient", "WebSocketClient"),
     "gevent": (block, "geventclient", "WebSocketClient"),
     "asyncio": (on_loop, "asyncioclient", "WebSocketClient"),
+    "uvloop": (on_uvloop, "asyncioclient", "WebSocketClient"),
     "tornado": (on_loop, "tornadoclient", "TornadoWebSocketClient"),
 }
 

@@ -31,15 +31,18 @@ from .judge import Report, judge
 from .processes import HOST, POLL, Process, RunError, free_port
 
 GUNICORN = "{python} -m gunicorn --config python:test.apps.gunicorn_conf --bind 127.0.0.1:{port}"
+SERVE = "{python} -m ws4py serve --port {port}"
 ENGINES = ["standalone", "wsgiref", "cherrypy", "gevent", "tornado", "asyncio"]
 SERVERS = {
-    **{name: f"{{python}} -m ws4py serve --engine {name} --port {{port}}" for name in ENGINES},
+    **{name: f"{SERVE} --engine {name}" for name in ENGINES},
+    "asyncio-coroutines": f"{SERVE} --engine asyncio ws4py.async_websocket:EchoWebSocket",
+    "uvloop": "{python} -m test.autobahn.server_uvloop {port}",
     "gunicorn-gthread": f"{GUNICORN} --worker-class gthread --threads 4 test.apps.wsgi:held",
     "gunicorn-handoff": f"{GUNICORN} --worker-class sync test.apps.wsgi:handed_off",
 }
 CLIENTS = {
     name: f"{{python}} -m test.autobahn.client {name} {{url}} {{agent}}"
-    for name in ("threaded", "gevent", "tornado", "asyncio")
+    for name in ("threaded", "gevent", "tornado", "asyncio", "uvloop")
 }
 REPORTS = wstest.ROOT / ".wstest" / "reports"
 

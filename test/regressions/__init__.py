@@ -58,6 +58,7 @@ FAULTS = {
     31: "heartbeat ignored under the manager, keeps programs alive, finds no dead peer",
     32: "the CherryPy plugin takes no manager and no poller",
     33: "configure_logger doubles its handlers",
+    34: "asyncio: no import on 3.11, no client, no subprotocols, no backpressure, closed twice",
     35: "the Tornado client is dead on Tornado 6: io_loop and callbacks are gone",
     36: "gevent's stop sends no 1001",
     37: "wsgiref leaks each plain connection and patches the standard library",

@@ -12,8 +12,7 @@ from test.regressions import FAULTS, tests_of
 def test_every_number_has_a_test() -> None:
     for module in pkgutil.iter_modules(test.regressions.__path__, "test.regressions."):
         import_module(module.name)
-    # 34 is a fault of an engine that does not exist yet.
-    assert set(FAULTS) == {*range(1, 34), *range(35, 44)}
+    assert set(FAULTS) == set(range(1, 44))
     assert set(tests_of) == set(FAULTS)
 
 

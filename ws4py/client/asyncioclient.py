@@ -102,6 +102,8 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
     """
 
     _makes_socket = False
+    # What is connecting.
+    _conversation: Conversation | None = None
 
     async def __aenter__(self) -> WebSocketClient:
         """Connect, unless that has been done."""
@@ -119,44 +121,45 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
             HandshakeTimeout: It took too long.
             OSError: The server cannot be reached, or its certificate not be verified.
             ValueError: A header or an option is not one.
-            RuntimeError: It is connected already.
+            RuntimeError: It is connected already, or about to be.
         """
+        if self._conversation is not None:
+            raise RuntimeError("this client is being connected already")
         self._start_over()
         request = self.handshake_request
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-
-        def then(transport: Any) -> None:
-            self._connected = True
-            Connection(self, transport, loop)
-            self.handshake_ok()
-
-        conversation = Conversation(self._read_answer(), then, done)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        conversation = Conversation(self._read_answer(), self._begin, done)
+        self._conversation = conversation
         try:
             await asyncio.wait_for(
-                self._shake_hands(loop, conversation, request, done), self._open_timeout
+                self._shake_hands(conversation, request, done), self._open_timeout
             )
-        except (asyncio.TimeoutError, TimeoutError) as error:
+        except BaseException as error:
             conversation.give_up()
-            self._abandon()
             refused = done.exception()
+            if self._connected:  # and cancelled at that moment
+                self.terminate()
+            else:
+                self._abandon()
+            if not isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+                raise
             if isinstance(refused, HandshakeError):
                 raise refused from None
             raise self._timed_out() from error
-        except BaseException:
-            conversation.give_up()
-            self._abandon()
-            if done.done():
-                done.exception()  # It has been seen.
-            raise
+        finally:
+            if self._conversation is conversation:
+                self._conversation = None
+
+    def _begin(self, transport: Any) -> None:
+        self._conversation = None  # It may end, and connect again, before connect() returns.
+        self._connected = True
+        Connection(self, transport, asyncio.get_running_loop())
+        self.handshake_ok()
 
     async def _shake_hands(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        conversation: Conversation,
-        request: bytes,
-        done: asyncio.Future[None],
+        self, conversation: Conversation, request: bytes, done: asyncio.Future[None]
     ) -> None:
+        loop = asyncio.get_running_loop()
         options: dict[str, Any] = {}
         if self._wants_tls:
             options["ssl"], options["server_hostname"] = self._tls_options()

@@ -86,9 +86,14 @@ class TornadoWebSocketClient(WebSocketClient):
 
     async def _tell_failed(self, reason: str) -> None:
         self.close_code, self.close_reason = ABNORMAL, reason
-        awaitable = self._start_closed()
-        if awaitable is not None:
-            await self._await_closed(awaitable, lambda: None)
+        self._tell_closed(lambda: None)
+        if self._last is not None:
+            await self._last
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        loop: asyncio.AbstractEventLoop = self.io_loop.asyncio_loop
+        return loop
 
 
 class Outcome(asyncio.Future):  # type: ignore[type-arg]

@@ -61,11 +61,15 @@ class WebSocketProtocol(asyncio.Protocol):
         self._since = self._loop.time()  # before TLS
         self._transport: Any = None
         self._opening: Opening | None = None
+        self._ending: LoopTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.ws: WebSocket | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the opening handshake."""
+        if self._server is not None and self._server.is_closing:
+            transport.abort()  # type: ignore[attr-defined]
+            return
         self._transport = transport
         secure = transport.get_extra_info("sslcontext") is not None
         self._opening = Opening(self._site, transport.get_extra_info("socket"), secure)
@@ -78,7 +82,8 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read the request; what comes after one that was refused is thrown away."""
         if self._opening is None:
-            self._ending.heard = True
+            if self._ending is not None:
+                self._ending.heard = True
             return
         try:
             answer = self._opening.feed(data)
@@ -144,12 +149,19 @@ class WebSocketServer:
         await self.wait_closed()
 
     async def _start(self) -> WebSocketServer:
+        if self._closed is not None:
+            return self
         loop = asyncio.get_running_loop()
         self._closed = loop.create_future()
         self._server = await loop.create_server(
             lambda: WebSocketProtocol(self._site, self), **self._options
         )
         return self
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether :meth:`close` has been called."""
+        return self._closed is not None and self._closed.done()
 
     @property
     def sockets(self) -> Sequence[socket]:
@@ -171,7 +183,7 @@ class WebSocketServer:
 
     def close(self) -> None:
         """Stop listening, and close each websocket with 1001; from the loop's thread."""
-        if self._server is None or self._closed is None or self._closed.done():
+        if self._server is None or self._closed is None or self.is_closing:
             return
         self._server.close()
         for opening in list(self._openings):
