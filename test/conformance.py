@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from queue import Queue
 from typing import Any
 
-from test.engines import Engine, asyncio_, builtin
+from test.engines import Engine, asgi_, asyncio_, builtin
 from test.helpers import (
     HANDSHAKE,
     KEY,
@@ -98,6 +98,7 @@ class Peer:
 ENGINES = [
     *builtin.ENGINES,
     *asyncio_.ENGINES,
+    *asgi_.ENGINES,
 ]
 
 

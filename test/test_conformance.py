@@ -30,6 +30,7 @@ def link(
     client_tls: ssl.SSLContext,
     no_thread_left: None,
 ) -> Iterator[Link]:
+    engine.skip(request.node)
     contexts = (server_tls, client_tls) if request.param == "wss" else (None, None)
     with ExitStack() as stack:
         yield Link(engine, *contexts, stack)

@@ -27,7 +27,13 @@ class Cancellable(Protocol):
 
 
 class Driver(Protocol):
-    """What a WebSocket asks of whoever drives it."""
+    """What a WebSocket asks of whoever drives it.
+
+    Attributes:
+        no_pings: Why it cannot send Pings, if that is so.
+    """
+
+    no_pings: str | None
 
     def get_ident(self) -> int:
         """Return the number of the current thread, or of what takes its place."""
@@ -71,6 +77,7 @@ class Threads:
     """Who waits is a thread, and the heartbeat is one."""
 
     get_ident = staticmethod(get_ident)
+    no_pings: str | None = None
 
     def make_waiter(self) -> Waiter:
         """Return a lock's methods: what waits is the lock's second taker."""
