@@ -315,3 +315,42 @@ def test_a_wrong_method_is_told_before_anything_else() -> None:
 def test_a_bad_request_is_not_asked_for_its_origin() -> None:
     server = ServerHandshake(origins=["https://example.com"])
     assert refused(server, HTTP_SEC_WEBSOCKET_KEY="junk").status == 400
+
+
+OVER_HTTP_2 = {
+    "HTTP_UPGRADE": None,
+    "HTTP_CONNECTION": None,
+    "HTTP_SEC_WEBSOCKET_KEY": None,
+    "SERVER_PROTOCOL": "HTTP/2",
+}
+
+
+def test_a_host_that_can_switch_is_told_what_was_agreed_on() -> None:
+    server = ServerHandshake(["chat"], ["x-one"])
+    agreed = server.agree(
+        environ(
+            **OVER_HTTP_2,
+            HTTP_SEC_WEBSOCKET_PROTOCOL="other, chat",
+            HTTP_SEC_WEBSOCKET_EXTENSIONS="x-two, x-one",
+        )
+    )
+    assert agreed == ([("Sec-WebSocket-Extensions", "x-one")], ["chat"], ["x-one"])
+    assert server.agree(environ(**OVER_HTTP_2)) == ([], [], [])
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"HTTP_SEC_WEBSOCKET_KEY": "c2hvcnQ="}, 400),
+        ({"HTTP_SEC_WEBSOCKET_VERSION": "8"}, 426),
+        ({"CONTENT_LENGTH": "1"}, 400),
+        ({"HTTP_ORIGIN": "https://evil.example"}, 403),
+        ({"HTTP_SEC_WEBSOCKET_PROTOCOL": "other"}, 400),
+    ],
+    ids=str,
+)
+def test_what_a_host_has_let_pass_is_judged(changes: dict[str, str], status: int) -> None:
+    server = ServerHandshake(["chat"], origins=[None, "https://good.example"])
+    with pytest.raises(HandshakeError) as caught:
+        server.agree(environ(**changes))
+    assert caught.value.status == status

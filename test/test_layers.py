@@ -46,6 +46,7 @@ LAYERS = {
     "_asyncio": 5,
     "_tls": 5,
     "async_websocket": 5.1,
+    "_asgi": 5.1,
     "client": 6,
     "client.threadedclient": 6,
     "client.geventclient": 6,

@@ -246,7 +246,7 @@ class Connection(Threads, asyncio.Protocol):
         if websocket._ending:
             self.finish(websocket)
             return
-        if websocket.heartbeat_freq:
+        if websocket.heartbeat_freq and self.no_pings is None:
             Pulse(websocket, websocket.heartbeat_freq).schedule()
         if websocket._pending():
             self._go_on(websocket.once())

@@ -28,7 +28,13 @@ class Cancellable(Protocol):
 
 
 class Driver(Protocol):
-    """What a WebSocket asks of whoever drives it."""
+    """What a WebSocket asks of whoever drives it.
+
+    Attributes:
+        no_pings: Why it cannot send Pings, if that is so.
+    """
+
+    no_pings: str | None
 
     def get_ident(self) -> int:
         """Return the number of the current thread, or of what takes its place."""
@@ -79,6 +85,8 @@ class Threads:
 
     What threads are is looked up when it is used: gevent may replace it later.
     """
+
+    no_pings: str | None = None
 
     def get_ident(self) -> int:
         """Return the number of the current thread."""

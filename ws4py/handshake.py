@@ -31,6 +31,8 @@ WS_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 WS_VERSION = (8, 13)
 
 VERSION = "13"
+#: The header that names subprotocols.
+PROTOCOLS = "Sec-WebSocket-Protocol"
 
 Fields = list[tuple[str, str]]
 
@@ -232,19 +234,36 @@ class ServerHandshake:
         """
         _require_upgrade(environ)
         key = _require_key(environ)
-        self._require_origin(environ)
+        agreed = self._agree(environ)
         headers = [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
             ("Sec-WebSocket-Accept", accept_token(key)),
         ]
+        if agreed.protocols:
+            headers.append((PROTOCOLS, agreed.protocols[0]))
+        return agreed._replace(headers=headers + agreed.headers)
+
+    def agree(self, environ: Mapping[str, Any]) -> Accepted:
+        """Judge a request that a host is ready to switch, over any version of HTTP.
+
+        Returns:
+            What was agreed on; its headers tell of the extensions alone.
+
+        Raises:
+            HandshakeError: It is refused; its status is 400, 403 or 426.
+        """
+        if "HTTP_SEC_WEBSOCKET_KEY" in environ:  # There is none over HTTP/2 (RFC 8441).
+            _require_key(environ)
+        return self._agree(environ)
+
+    def _agree(self, environ: Mapping[str, Any]) -> Accepted:
+        _require_no_body(environ)
+        self._require_origin(environ)
         protocols = self._pick_protocol(environ)
         offered = split_list(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
         extensions = [name for name in dict.fromkeys(offered) if name in self.extensions]
-        if protocols:
-            headers.append(("Sec-WebSocket-Protocol", protocols[0]))
-        if extensions:
-            headers.append(("Sec-WebSocket-Extensions", ", ".join(extensions)))
+        headers = [("Sec-WebSocket-Extensions", ", ".join(extensions))] if extensions else []
         return Accepted(headers, protocols, extensions)
 
     def _require_origin(self, environ: Mapping[str, Any]) -> None:
@@ -280,6 +299,9 @@ def _require_upgrade(environ: Mapping[str, Any]) -> None:
             raise HandshakeError(f"Illegal value for header {name}: {value}", status, headers)
     if not environ.get("HTTP_HOST"):
         raise HandshakeError("Header HTTP_HOST is not defined", 400)
+
+
+def _require_no_body(environ: Mapping[str, Any]) -> None:
     # What follows the head is frames, so nothing else may.
     if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
         raise HandshakeError("a request to upgrade has no body", 400)
@@ -365,7 +387,7 @@ def request_headers(
         ("Origin", f"{'https' if secure else 'http'}://{host}"),
     ]
     if protocols:
-        headers.append(("Sec-WebSocket-Protocol", ", ".join(_tokens(protocols, "subprotocol"))))
+        headers.append((PROTOCOLS, ", ".join(_tokens(protocols, "subprotocol"))))
     if extensions:
         headers.append(("Sec-WebSocket-Extensions", ", ".join(_tokens(extensions, "extension"))))
     return headers

@@ -85,8 +85,11 @@ class Sender(Outgoing):
         Raises:
             ValueError: ``message`` is longer.
             RuntimeError: The connection has ended.
+            NotImplementedError: Under ASGI, where the host alone sends Pings.
         """
         ping = PingControlMessage(message)
+        if self._driver.no_pings is not None and not self._over:
+            raise NotImplementedError(self._driver.no_pings)
         self._send_frame(ping.opcode, ping.data)
 
     def _send_frame(self, opcode: int, payload: bytes, fin: bool = True) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from test.engines import (
     Engine,
     Served,
+    asgi_,
     asyncio_,
     builtin,
     cherrypy_,
@@ -134,12 +135,8 @@ ENGINES = [
     *gevent_.ENGINES,
     *wsgi.ENGINES,
     *tornado_.ENGINES,
+    *asgi_.ENGINES,
 ]
-
-
-#: The cases that an engine does not run, by its name and the test's, and why: only where the host
-#: of the engine owns the frames, or reads the request.
-SKIPS: dict[tuple[str, str], str] = {}
 
 
 @dataclass

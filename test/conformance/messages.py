@@ -20,12 +20,9 @@ class Messages:
         peer.send(BINARY, b"two")
         assert [peer.message(), peer.message()] == [(TEXT, b"one"), (BINARY, b"two")]
         end(peer)
-        assert ws.all_events() == [
-            ("opened",),
-            ("text", b"one"),
-            ("binary", b"two"),
-            ("closed", 1000, ""),
-        ]
+        *events, end_of_all = ws.all_events()
+        assert events == [("opened",), ("text", b"one"), ("binary", b"two")]
+        assert end_of_all[0] == "closed"
 
     @pytest.mark.parametrize("opcode", [TEXT, BINARY])
     def test_a_message_of_any_size_is_echoed(self, link: Link, opcode: int) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from test.engines.skips import SKIPS
+
 
 @dataclass
 class Served:
@@ -41,6 +43,15 @@ class Engine:
     thread: str = ""
     threads_each: int = 0
     tls: bool = True
+
+    def reason_to_skip(self, test: Any) -> str | None:
+        """Return why a test, a node of pytest's, is in other hands than the engine's."""
+        for (engine, name), reason in SKIPS.items():
+            function, _, parameter = name.partition(" ")
+            is_meant = (engine, function) == (self.name, test.originalname)
+            if is_meant and parameter in test.callspec.id:
+                return f"{engine}: {reason}"
+        return None
 
 
 def url(port: int, tls: ssl.SSLContext | None) -> str:

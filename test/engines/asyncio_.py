@@ -43,7 +43,7 @@ async def _started(handler: Any, tls: ssl.SSLContext | None, options: Any) -> An
     return await serve(handler, "127.0.0.1", 0, ssl=tls, heartbeat_freq=None, **options)
 
 
-async def _call(function: Callable[..., object], *arguments: Any) -> None:
+async def call(function: Callable[..., object], *arguments: Any) -> None:
     function(*arguments)
 
 
@@ -63,7 +63,7 @@ def served(
             run(_stopped(server))
 
         def broadcast(message: Any, binary: bool = False) -> None:
-            run(_call(server.broadcast, message, binary))
+            run(call(server.broadcast, message, binary))
 
         try:
             yield Served(server.sockets[0].getsockname()[1], broadcast, stop)
