@@ -31,7 +31,7 @@ from ws4py.client.threadedclient import WebSocketClient
 from ws4py.exc import HandshakeError
 
 ROOT = Path(__file__).parent.parent
-ENGINES = ["standalone", "wsgiref", "cherrypy", "gevent", "tornado", "asyncio"]
+ENGINES = ["standalone", "wsgiref", "cherrypy", "gevent", "tornado", "asyncio", "asgi"]
 
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 

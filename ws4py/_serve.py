@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
@@ -282,7 +283,43 @@ def on_gevent(serving: Serving) -> Server:
     return Server(server.address, serve, ended.set)
 
 
+def on_asgi(serving: Serving) -> Server:
+    """Return an ASGI server: uvicorn, which sends the Pings itself."""
+    import uvicorn
+
+    from ws4py.server.asgi import WebSocketASGIApplication
+
+    options = {**serving.options(), "heartbeat_freq": None}
+    application = WebSocketASGIApplication(serving.routes, **options)
+    most, seconds = serving.limits.max_message_size, serving.heartbeat
+    config = uvicorn.Config(
+        application,
+        log_config=None,
+        ssl_certfile=serving.certfile,
+        ssl_keyfile=serving.keyfile,
+        ws_max_size=sys.maxsize if most is None else most,
+        ws_ping_interval=20.0 if seconds is None else seconds or None,
+    )
+    server = uvicorn.Server(config)
+    serves: list[asyncio.Task[None]] = []
+
+    async def start() -> Any:
+        sock = listen(serving)
+        serves.append(asyncio.ensure_future(server.serve(sockets=[sock])))
+        return sock.getsockname()
+
+    async def stop() -> None:
+        # Before uvicorn closes all connections, with another code.
+        application.close_all()
+        await application.wait_closed()
+        server.should_exit = True
+        await serves[0]
+
+    return on_loop(start, stop)
+
+
 SERVERS: dict[str, Callable[[Serving], Server]] = {
+    "asgi": on_asgi,
     "asyncio": on_asyncio,
     "cherrypy": on_cherrypy,
     "gevent": on_gevent,
