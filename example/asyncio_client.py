@@ -1,12 +1,13 @@
-"""A client on asyncio, for the server beside it: python example/asyncio_client.py"""
+"""A client on asyncio. Start it with: python example/asyncio_client.py [URL]"""
 
 import asyncio
+import sys
 
 from ws4py.client.asyncioclient import WebSocketClient
 
 
 async def main():
-    async with WebSocketClient("ws://localhost:9000/") as client:
+    async with WebSocketClient(url) as client:
         await client.send("hello")
         async for message in client:
             print(message)
@@ -14,5 +15,5 @@ async def main():
                 break
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+url = sys.argv[1] if len(sys.argv) > 1 else "ws://localhost:9000/"
+asyncio.run(main())

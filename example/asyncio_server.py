@@ -1,9 +1,8 @@
-"""A server on asyncio that greets, echoes, and tells all others: python example/asyncio_server.py
-
-Then: python example/asyncio_client.py
-"""
+"""A server on asyncio, which tells all what one says: python example/asyncio_server.py [PORT]"""
 
 import asyncio
+import sys
+from contextlib import suppress
 
 from ws4py.async_websocket import WebSocket
 from ws4py.server.asyncioserver import serve
@@ -18,7 +17,6 @@ class Greeter(WebSocket):
         server.broadcast(f"Somebody says: {message}")
 
 
-server = serve(Greeter, "localhost", 9000)
-
-if __name__ == "__main__":
+server = serve(Greeter, "localhost", int(sys.argv[1]) if len(sys.argv) > 1 else 9000)
+with suppress(KeyboardInterrupt):
     asyncio.run(server.serve_forever())

@@ -1,0 +1,22 @@
+"""A client that a thread reads. Start it with: python example/threaded_client.py [URL]"""
+
+import sys
+
+from ws4py.client.threadedclient import WebSocketClient
+
+
+class Client(WebSocketClient):
+    def opened(self):
+        self.send("hello")
+
+    def received_message(self, message):
+        print(message)
+        self.close(reason="enough")
+
+    def closed(self, code, reason=None):
+        print("closed:", code, reason)
+
+
+client = Client(sys.argv[1] if len(sys.argv) > 1 else "ws://localhost:9000/")
+client.connect()
+client.run_forever()

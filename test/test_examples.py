@@ -1,0 +1,119 @@
+"""Each row of the table of engines has an example, which is short, and runs as it stands."""
+
+from __future__ import annotations
+
+import ast
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from test.autobahn.processes import accepts, free_port
+from test.helpers import Recorder, echo_server, eventually, url_of
+from test.test_cli import ROOT, Program
+from ws4py.client.threadedclient import WebSocketClient
+
+EXAMPLES = ROOT / "example"
+
+#: The examples of servers, how each is started, and where it serves WebSockets; and what each
+#: imports besides ws4py and the standard library.
+PYTHON = "{python} example/{name}.py {port}"
+GUNICORN = "{python} -m gunicorn --config python:test.apps.gunicorn_conf --pythonpath example"
+SERVERS = [
+    ("standalone_server", PYTHON, "/", set()),
+    ("wsgiref_server", PYTHON, "/", set()),
+    ("cherrypy_server", PYTHON, "/ws", {"cherrypy"}),
+    ("gevent_server", PYTHON, "/", {"gevent"}),
+    ("tornado_server", PYTHON, "/", {"tornado"}),
+    ("asyncio_server", PYTHON, "/", set()),
+    ("asgi_server", PYTHON, "/", {"uvicorn"}),
+    ("wsgi_gunicorn", f"{GUNICORN} --bind localhost:{{port}} wsgi_gunicorn:handed_off", "/", set()),
+    (
+        "wsgi_gunicorn",
+        f"{GUNICORN} --bind localhost:{{port}} --worker-class gthread wsgi_gunicorn:held",
+        "/",
+        set(),
+    ),
+]
+#: What a server writes that accepts connections before Ctrl-C ends it in good order.
+READY = {"cherrypy_server": "Bus STARTED"}
+CLIENTS = [
+    ("threaded_client", set()),
+    ("manager_clients", set()),
+    ("gevent_client", {"gevent"}),
+    ("tornado_client", {"tornado"}),
+    ("asyncio_client", set()),
+]
+
+
+class Client(Recorder, WebSocketClient):
+    """Records what it receives."""
+
+
+def imports(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="sys.stdlib_module_names is from 3.10")
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [(name, others) for name, _, _, others in SERVERS] + CLIENTS,
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_example_is_short_and_imports_ws4py_and_its_engine_alone(
+    name: str, others: set[str]
+) -> None:
+    source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 25
+    assert set(imports(source)) - set(sys.stdlib_module_names) - others == {"ws4py"}
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "path"),
+    [each[:3] for each in SERVERS],
+    ids=[each[0] + ("-held" if "held" in each[1] else "") for each in SERVERS],
+)
+def test_the_example_of_a_server_answers_and_ends_by_ctrl_c(
+    name: str, command: str, path: str
+) -> None:
+    port = free_port()
+    _, *arguments = command.format(python="", name=name, port=port).split(" ")
+    with Program(*arguments) as program:
+        ready = READY.get(name, "")
+        eventually(
+            lambda: (
+                (accepts(port) and ready in program.errors) or program.process.poll() is not None
+            )
+        )
+        assert program.process.poll() is None, program.errors
+        client = Client(f"ws://localhost:{port}{path}")
+        client.connect()
+        client.send("hello")
+        messages = [client.next_event()]
+        while "hello" not in str(messages[-1]):
+            messages.append(client.next_event())
+        if "held" in command:
+            client.close()  # gunicorn waits for what holds its worker.
+        program.end(signal.SIGINT)
+        # uvicorn says 1012 before it tells the application.
+        assert client.all_events()[-1][1] in (1000, 1001, 1012), client.all_events()
+        client.run_forever()
+        assert "Traceback" not in program.errors, program.errors
+
+
+@pytest.mark.parametrize("name", [name for name, _ in CLIENTS])
+def test_the_example_of_a_client_talks_to_a_server_and_ends(name: str) -> None:
+    with (
+        echo_server() as server,
+        Program("-X", "dev", str(Path("example") / f"{name}.py"), url_of(server)) as program,
+    ):
+        lines = list(iter(program.line, None))
+        assert program.end() == 0, program.errors
+        assert any("ello" in line or "message" in line for line in lines), lines
+        assert program.errors == ""
