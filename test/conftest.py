@@ -27,10 +27,16 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="session")
-def server_tls(authority: trustme.CA) -> ssl.SSLContext:
-    """A server's context, with a certificate for localhost and 127.0.0.1."""
+def server_certificate(authority: trustme.CA) -> trustme.LeafCert:
+    """A certificate for localhost, 127.0.0.1 and ::1."""
+    return authority.issue_cert("localhost", "127.0.0.1", "::1")
+
+
+@pytest.fixture
+def server_tls(server_certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A server's context, of the test's own: cheroot adds a callback to it."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(context)
+    server_certificate.configure_cert(context)
     return context
 
 
