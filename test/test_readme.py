@@ -1,29 +1,34 @@
 """Every block of Python in README.md runs, in the order in which they stand.
 
-A block with ``serve_forever()`` is a program of its own: it runs in another process, on the port
-that it names, while the blocks after it run here, until the next such block.
+The first one is a server, and a module for the others. Those that serve are programs of their own,
+on the ports that they name; the rest run here, while the first one serves.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from test.helpers import TIMEOUT, eventually
+from test.helpers import TIMEOUT, Recorder, eventually
 from test.test_cli import ROOT, Program
+from ws4py.client.threadedclient import WebSocketClient
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
 def is_program(block: str) -> bool:
-    return "serve_forever()" in block
+    return any(serves in block for serves in ("serve_forever()", "quickstart(", ".listen("))
 
 
 def port_of(block: str) -> int:
@@ -39,6 +44,9 @@ def accepts(port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+PROGRAMS = [block for block in BLOCKS if is_program(block)]
 
 
 def run_here(block: str, name: str, names: dict[str, Any]) -> None:
@@ -59,35 +67,51 @@ def run_here(block: str, name: str, names: dict[str, Any]) -> None:
         raise failed[0]
 
 
-def parts() -> list[list[str]]:
-    """Return the blocks in groups: a program, if there is one, and those that talk to it."""
-    groups: list[list[str]] = []
-    for block in BLOCKS:
-        if is_program(block) or not groups:
-            groups.append([])
-        groups[-1].append(block)
-    return groups
+class Client(Recorder, WebSocketClient):
+    """Records what it receives."""
 
 
-def test_the_readme_shows_python() -> None:
-    assert BLOCKS
-
-
-@pytest.mark.parametrize("blocks", parts(), ids=lambda blocks: blocks[0].strip().split("\n")[0])
-def test_what_the_readme_shows_runs(blocks: list[str], tmp_path: Path) -> None:
-    names: dict[str, Any] = {"__name__": "readme"}
-    if not is_program(blocks[0]):
-        for block in blocks:
-            run_here(block, "README.md", names)
-        return
-    path = tmp_path / "program.py"
-    path.write_text(blocks[0], encoding="utf-8")
-    port = port_of(blocks[0])
+@contextmanager
+def serving(block: str, folder: Path) -> Iterator[int]:
+    """Run a block that serves, beside the first one as a module; yield its port."""
+    (folder / "shout.py").write_text(BLOCKS[0], encoding="utf-8")
+    (folder / "program.py").write_text(block, encoding="utf-8")
+    port = port_of(block)
     assert not accepts(port), f"port {port} is taken by another program"
-    with Program(str(path), cwd=tmp_path) as program:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Program(str(folder / "program.py"), cwd=folder, env=env) as program:
         eventually(lambda: accepts(port) or program.process.poll() is not None)
         assert program.process.poll() is None, program.errors
-        for block in blocks[1:]:
-            run_here(block, "README.md", names)
-        program.end(signal.SIGINT)
-        assert not re.search(r"^\w*Error\b", program.errors, re.MULTILINE), program.errors
+        yield port
+        program.end(signal.SIGTERM)
+        errors = program.errors.replace("KeyboardInterrupt", "")
+        assert not re.search(r"^\w*Error\b", errors, re.MULTILINE), errors
+
+
+def test_the_readme_shows_servers_and_clients() -> None:
+    assert is_program(BLOCKS[0])
+    assert len(PROGRAMS) >= 5
+    assert any("Client" in block for block in BLOCKS)
+
+
+def test_what_is_no_server_runs_while_the_first_server_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    with serving(BLOCKS[0], tmp_path):
+        names: dict[str, Any] = {"__name__": "readme"}
+        for block in BLOCKS:
+            if not is_program(block):
+                run_here(block, "README.md", names)
+    sys.modules.pop("shout", None)
+
+
+@pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: str(port_of(block)))
+def test_a_server_of_the_readme_shouts(block: str, tmp_path: Path) -> None:
+    with serving(block, tmp_path) as port:
+        client = Client(f"ws://localhost:{port}/{'ws' if '/ws' in block else ''}")
+        client.connect()
+        client.send("hello")
+        assert [client.next_event(), client.next_event()] == [("opened",), ("text", b"HELLO")]
+        client.close()
+        client.run_forever()
