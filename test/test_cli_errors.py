@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from test.test_cli import every_engine, run
+from test.test_cli import Program, every_engine, run
 
 
 def refused(*arguments: object, cwd: Path | None = None) -> str:
@@ -144,3 +144,35 @@ def test_what_is_no_command_is_refused(arguments: tuple[str, ...]) -> None:
 def test_a_path_that_cannot_be_one_is_named(engine: str) -> None:
     line = refused("serve", "--port", "0", "--engine", engine, "--path", "chat")
     assert "'chat'" in line
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None  # as if it were not installed
+from ws4py.__main__ import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [
+        ("cherrypy", ["serve", "--engine", "cherrypy"]),
+        ("gevent", ["serve", "--engine", "gevent"]),
+        ("tornado", ["serve", "--engine", "tornado"]),
+        ("uvicorn", ["serve", "--engine", "asgi"]),
+        ("gevent", ["connect", "--engine", "gevent", "ws://localhost/"]),
+        ("tornado", ["connect", "--engine", "tornado", "ws://localhost/"]),
+    ],
+    ids=str,
+)
+def test_a_package_that_is_missing_is_named_with_the_extra_that_has_it(
+    package: str, arguments: list[str]
+) -> None:
+    with Program("-c", WITHOUT, package, *arguments) as program:
+        assert program.end() == 2
+        engine = arguments[2]
+        assert program.errors.splitlines() == [
+            f"ws4py: the engine {engine} needs the package {package}: "
+            f"python -m pip install 'ws4py[{engine}]'"
+        ]

@@ -61,6 +61,7 @@ LAYERS = {
     "server.wsgirefserver": 6,
     "server.geventserver": 6,
     "server.cherrypyserver": 6,
+    "server._cheroot": 6,
     "_pyopenssl": 6,
     "server._iostream": 6,
     "server.tornadoserver": 6,
@@ -77,6 +78,7 @@ ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
+    ("server.cherrypyserver", "server._cheroot"),
     ("client.tornadoclient", "client.asyncioclient"),
     ("server.tornadoserver", "server._iostream"),
     ("server.tulipserver", "server.asyncioserver"),

@@ -20,7 +20,7 @@ from test.helpers import (
 )
 from ws4py.limits import Limits
 from ws4py.manager import SelectPoller, WebSocketManager
-from ws4py.websocket import EchoWebSocket
+from ws4py.websocket import EchoWebSocket, WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -476,4 +476,15 @@ def test_a_poller_that_does_not_know_the_descriptor_lets_add_fail(pairs: Any) ->
 def test_a_websocket_without_a_descriptor_cannot_be_added(manager: WebSocketManager) -> None:
     with pytest.raises((ValueError, AttributeError)):
         manager.add(RecordingWebSocket(RecordingSocket()))
+    assert len(manager) == 0
+
+
+def test_a_websocket_with_coroutines_is_refused_by_name(manager: WebSocketManager) -> None:
+    class Waits(WebSocket):
+        async def received_message(self, message: object) -> None:
+            pass
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(TypeError, match=r"Waits\.received_message is a coroutine"):
+        manager.add(Waits(ours))
     assert len(manager) == 0

@@ -159,3 +159,14 @@ def test_close_in_opened_and_in_received_message_ends_it() -> None:
         client.connect()
         client.run_forever()
     assert client.all_events()[-2:] == [("text", b"*" * 175), ("closed", 1000, "Bye bye")]
+
+
+def test_a_client_with_coroutines_is_refused_before_it_connects() -> None:
+    class Waits(WebSocketClient):
+        async def opened(self) -> None:
+            pass
+
+    client = Waits("ws://localhost:1/")
+    with pytest.raises(TypeError, match=r"Waits\.opened is a coroutine function"):
+        client.connect()
+    client.close_connection()

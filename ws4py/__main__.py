@@ -149,8 +149,9 @@ def on_engine(table: Mapping[str, Callable[..., Any]], engine: str) -> Callable[
         try:
             return table[engine](*arguments)
         except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
             raise UsageError(
-                f"the engine {engine} needs the package {error.name}: "
+                f"the engine {engine} needs the package {package}: "
                 f"python -m pip install 'ws4py[{engine}]'"
             ) from error
 

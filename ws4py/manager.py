@@ -20,7 +20,7 @@ from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.sending import broadcast
-from ws4py.websocket import WebSocket
+from ws4py.websocket import WebSocket, check_callbacks
 
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
 
@@ -107,10 +107,12 @@ class WebSocketManager(Threads, Thread):
 
         Raises:
             RuntimeError: The manager has been stopped, or the websocket has ended.
+            TypeError: It has a callback that is a coroutine function.
             ValueError, OSError: The poller cannot poll its descriptor.
         """
         if websocket in self:
             return
+        check_callbacks(type(websocket))
         if self._stopped or websocket.sock is None:
             what = "this manager has been stopped" if self._stopped else "this websocket has ended"
             raise RuntimeError(f"cannot add a websocket: {what}")

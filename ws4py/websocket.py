@@ -10,6 +10,7 @@ connection. If a thread reads it, that thread calls ``closed``, after the callba
 from __future__ import annotations
 
 from contextlib import suppress
+from inspect import iscoroutinefunction
 from logging import getLogger
 from time import monotonic
 from typing import Any, Callable
@@ -322,6 +323,30 @@ _STATE = [
         if name[0] == "_" and name[:2] != "__" and not callable(value)
     ),
 ]
+
+
+_CALLBACKS = ("opened", "received_message", "ponged", "closed")
+
+
+def check_callbacks(handler: Any, is_async: bool = False) -> None:
+    """See to it that the callbacks of ``handler``, a class, are ones that an engine calls.
+
+    Args:
+        is_async: Whether that engine awaits what coroutine functions return.
+
+    Raises:
+        TypeError: A callback is a coroutine function, which nobody would await.
+    """
+    name = getattr(handler, "__name__", handler)
+    awaits = getattr(handler, "_awaits", False)
+    if awaits and not is_async:
+        raise TypeError(f"{name} needs an engine on asyncio; ws4py.websocket.WebSocket does not")
+    for callback in () if awaits else _CALLBACKS:
+        if iscoroutinefunction(getattr(handler, callback, None)):
+            raise TypeError(
+                f"{name}.{callback} is a coroutine function, which nothing here awaits: "
+                "define it with def, or derive from ws4py.async_websocket.WebSocket"
+            )
 
 
 class EchoWebSocket(WebSocket):

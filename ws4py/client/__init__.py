@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ws4py import _tls, handshake
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.transport import send_at_once
-from ws4py.websocket import WebSocket
+from ws4py.websocket import WebSocket, check_callbacks
 
 __all__ = ["WebSocketBaseClient"]
 
@@ -187,7 +187,9 @@ class WebSocketBaseClient(WebSocket):
             ValueError: A header or an option is not one.
             FileNotFoundError: A file that ``ssl_options`` names does not exist.
             RuntimeError: It is connected already.
+            TypeError: It has a callback that is a coroutine function.
         """
+        check_callbacks(type(self))
         self._start_over()
         deadline = _Deadline(self._open_timeout)
         try:

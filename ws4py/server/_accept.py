@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import iscoroutinefunction
 from logging import getLogger
 from typing import Any, Callable
 
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.limits import Limits
-from ws4py.websocket import WebSocket
+from ws4py.websocket import WebSocket, check_callbacks
 
 __all__ = ["Acceptor", "add_addresses"]
 
 logger = getLogger("ws4py")
-
-_CALLBACKS = ("opened", "received_message", "ponged", "closed")
 
 
 class Acceptor:
@@ -44,7 +41,10 @@ class Acceptor:
         heartbeat_freq: float | None = None,
         is_async: bool = False,
     ) -> None:
-        self.handler_cls = check_handler(handler_cls, is_async)
+        if not callable(handler_cls):
+            raise TypeError(f"{handler_cls!r} is not a subclass of WebSocket")
+        check_callbacks(handler_cls, is_async)
+        self.handler_cls = handler_cls
         self.handshake = ServerHandshake(protocols or (), extensions or (), origins or ())
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
@@ -75,30 +75,6 @@ class Acceptor:
         if websocket.heartbeat_freq is None:
             websocket.heartbeat_freq = self.heartbeat_freq
         return websocket
-
-
-def check_handler(handler_cls: Any, is_async: bool = False) -> Callable[..., WebSocket]:
-    """Return ``handler_cls``, if it can be one on an engine that awaits callbacks, or does not.
-
-    Raises:
-        TypeError: It cannot.
-    """
-    if not callable(handler_cls):
-        raise TypeError(f"{handler_cls!r} is not a subclass of WebSocket")
-    name = getattr(handler_cls, "__name__", handler_cls)
-    awaits = getattr(handler_cls, "_awaits", False)
-    if awaits and not is_async:
-        raise TypeError(
-            f"{name} needs an engine on asyncio: derive it from ws4py's plain WebSocket"
-        )
-    for callback in () if awaits else _CALLBACKS:
-        if iscoroutinefunction(getattr(handler_cls, callback, None)):
-            raise TypeError(
-                f"{name}.{callback} is a coroutine function, which nothing here awaits: "
-                "define it with def, or derive from ws4py.async_websocket.WebSocket"
-            )
-    checked: Callable[..., WebSocket] = handler_cls
-    return checked
 
 
 def add_addresses(environ: dict[str, Any], sock: Any) -> None:

@@ -31,16 +31,16 @@ from threading import current_thread
 from typing import Any, Callable
 
 import cherrypy
-from cheroot.server import HTTPConnection
 from cherrypy._cpserver import Server
 from cherrypy.process.plugins import SimplePlugin
 from cherrypy.process.servers import ServerAdapter
 
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Accepted, refusal
+from ws4py.handshake import refusal
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import Acceptor
+from ws4py.server._cheroot import Connection, use_for
 from ws4py.websocket import WebSocket
 
 __all__ = ["WebSocketPlugin", "WebSocketTool"]
@@ -53,66 +53,6 @@ _BEFORE_SERVERS = 70
 #: Seconds that the end of the engine waits for websockets that do not end, such as one whose
 #: callback does not return. Longer than the ``close_timeout`` of ``Limits()``.
 _PATIENCE = 20.0
-
-
-class _Connection(HTTPConnection):
-    """A connection that a websocket can take over."""
-
-    #: Where the plugin is.
-    bus: Any = None
-    # Whether HTTP ends with the request that is being answered.
-    _is_last = False
-    _is_detached = False
-    # Bytes that had been sent when that request came.
-    _sent_before = 0
-
-    def communicate(self) -> bool:
-        """Answer one request; return whether to wait for another one."""
-        goes_on: bool = super().communicate()  # type: ignore[no-untyped-call,unused-ignore]
-        return goes_on and not self._is_last
-
-    def close(self) -> None:
-        """Close the connection, or HTTP's part of it."""
-        # What the client did not take, the garbage collector would try to write once more.
-        self.wfile._write_buf.clear()
-        self.wfile.close()
-        if self._is_detached:
-            self.rfile.close()
-        else:
-            super().close()
-
-    def end_http(self) -> None:
-        """Take no further request: what follows is frames, or of no interest."""
-        self._is_last = True
-        self._sent_before = self.wfile.bytes_written
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether the answer to the last request is on its way."""
-        return bool(self.wfile.bytes_written > self._sent_before)
-
-    def make_websocket(
-        self, acceptor: Acceptor, accepted: Accepted, environ: dict[str, Any]
-    ) -> WebSocket:
-        """Make the websocket of a request, which can send only once it has been opened.
-
-        Raises:
-            HandshakeError: It cannot be made.
-        """
-        # The stream would keep the buffers of HTTP for as long as the websocket lives.
-        environ = {key: value for key, value in environ.items() if key != "wsgi.input"}
-        timeout = self.socket.gettimeout()
-        try:
-            websocket = acceptor.make(self.socket, accepted.protocols, accepted.extensions, environ)
-        finally:
-            self.socket.settimeout(timeout)
-        websocket._connected = False
-        return websocket
-
-    def detach(self) -> bytes:
-        """Let go of the socket; return what has been read from it behind the request."""
-        self._is_detached = True
-        return bytes(self.rfile.peek(0)) if self.rfile.has_data() else b""
 
 
 class _Refusal(cherrypy.HTTPError):
@@ -128,9 +68,9 @@ class _Refusal(cherrypy.HTTPError):
         response.status, response.body = self.status, self._body
 
 
-def _current_connection() -> _Connection:
+def _current_connection() -> Connection:
     conn = getattr(current_thread(), "conn", None)
-    if not isinstance(conn, _Connection):
+    if not isinstance(conn, Connection):
         raise RuntimeError(
             "no websocket can take this connection over: call "
             "WebSocketPlugin(cherrypy.engine).subscribe() before the engine starts, "
@@ -325,14 +265,7 @@ class WebSocketPlugin(SimplePlugin):
         if adapter.httpserver is None and isinstance(adapter, Server):
             # What it would do when it is started.
             adapter.httpserver, adapter.bind_addr = adapter.httpserver_from_self()
-        base = getattr(adapter.httpserver, "ConnectionClass", None)
-        if base is None:
-            return
-        kind: Any = base
-        if not issubclass(base, _Connection):
-            kind = type("WebSocketConnection", (_Connection, base), {})
-        kind.bus = self.bus
-        adapter.httpserver.ConnectionClass = kind
+        use_for(adapter.httpserver, self.bus)
 
     def stop(self) -> None:
         """End all websockets: :meth:`cleanup`."""
