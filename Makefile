@@ -15,7 +15,9 @@ SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 COUNT ?= 1000000
 
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/python -m pytest
+PYTEST := $(BIN)/python -m pytest -ra
+# Unit tests wait for sockets and programs, more than they compute: two run at the same time.
+TWO := -n 2 --dist loadgroup
 AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)')
 UNIT := not autobahn and not browser and not stress and not fuzz
 
@@ -39,21 +41,23 @@ check: venv  ## lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict ws4py
-	$(PYTEST) --quiet test/test_layers.py
+	$(BIN)/python -m pytest --quiet test/test_layers.py
 
 format: venv  ## mend what can be mended by machine
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 test: venv wstest  ## run the whole test suite
-	$(PYTEST) -ra $(PYTEST_ARGS)
+	$(PYTEST) $(TWO) -m '$(UNIT)' $(PYTEST_ARGS)
+	$(PYTEST) -m 'not ($(UNIT))' $(PYTEST_ARGS)
 
 unit: venv  ## run the tests that need nothing but Python
-	$(PYTEST) -ra -m '$(UNIT)' $(PYTEST_ARGS)
+	$(PYTEST) $(TWO) -m '$(UNIT)' $(PYTEST_ARGS)
 
 wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
 	$(MAKE) venv EXTRAS=,wsaccel VENV=.venv-wsaccel
-	.venv-wsaccel/bin/python -m pytest -ra -m '($(UNIT)) or wsaccel' $(PYTEST_ARGS)
+	.venv-wsaccel/bin/python -m pytest -ra $(TWO) -m '$(UNIT) and not conformance or wsaccel' \
+		$(PYTEST_ARGS)
 
 autobahn: venv  ## run the Autobahn suite on every engine (CASE=6.4.3, SET=full)
 	sh test/autobahn/setup.sh .wstest

@@ -20,6 +20,11 @@ from test.conformance.messages import Messages
 from test.conformance.serving import Serving
 from test.engines.skips import SKIPS
 
+pytestmark = [
+    pytest.mark.conformance,
+    pytest.mark.xdist_group("conformance"),  # Its cases are counted, so one process has them all.
+]
+
 ROLES = {"link": (False, True), "server_link": (False,), "client_link": (True,)}
 
 #: Cases of the class for a server and for a client, each over ws and over wss.

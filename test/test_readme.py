@@ -23,6 +23,8 @@ from test.helpers import TIMEOUT, Recorder, eventually
 from test.test_cli import ROOT, Program
 from ws4py.client.threadedclient import WebSocketClient
 
+pytestmark = pytest.mark.xdist_group("ports")  # They have the same ones.
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
