@@ -3,15 +3,16 @@
 Handlers that use what would block need patches: python -m gevent.monkey example/gevent_server.py
 """
 
+import signal
 import sys
+
+import gevent
 
 from ws4py.server.geventserver import WebSocketWSGIApplication, WSGIServer
 from ws4py.websocket import EchoWebSocket
 
 port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
 server = WSGIServer(("127.0.0.1", port), WebSocketWSGIApplication(handler_cls=EchoWebSocket))
+gevent.signal_handler(signal.SIGINT, server.stop)
 print(f"Echo at ws://127.0.0.1:{port}/", flush=True)
-try:
-    server.serve_forever()
-except KeyboardInterrupt:
-    print("All websockets have been closed.")
+server.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -23,8 +24,7 @@ from ws4py.server.wsgiutils import WebSocketWSGIApplication
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-# What has to hold in a patched process too. In test_tls and test_transport threads wait for the
-# kernel in ways that no greenlet has.
+# What has to hold in a patched process too.
 SUITE = [
     "test/test_conformance.py",
     "test/test_geventclient.py",
@@ -86,7 +86,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("engine", ["gevent", "not gevent"])
 def test_in_a_patched_process_all_behaves_as_before(engine: str) -> None:
-    chosen = f"({ENGINES} or not Conformance) and {engine}"
+    chosen = f"({ENGINES} or not test_conformance) and {engine}"
     ran = run("-c", RUN_PATCHED, "-q", "-p", "no:cacheprovider", "-k", chosen, *SUITE)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
 
@@ -169,6 +169,36 @@ def test_a_pool_runs_and_clears_the_websockets_it_tracks() -> None:
         hub.call(pool.join)
         assert (greenlet.ready(), len(pool)) == (True, 0)
         assert websocket.all_events()[-1][:2] == ("closed", 1006)
+
+
+def test_a_context_of_the_ssl_module_may_choose_another_by_the_name(
+    authority: Any, client_tls: ssl.SSLContext
+) -> None:
+    """What calls it are handshakes of gevent's sockets."""
+    names = []
+    chosen = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(chosen)
+
+    def choose(sock: Any, name: str, _context: Any) -> None:
+        names.append(name)
+        sock.context = chosen
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("other.example").configure_cert(context)
+    context.sni_callback = choose  # type: ignore[assignment]
+
+    def start() -> Any:
+        application = WebSocketWSGIApplication(handler_cls=RecordingWebSocket)
+        server = geventserver.WSGIServer(("127.0.0.1", 0), application, ssl_context=context)
+        server.start()
+        return server
+
+    with Hub() as hub:
+        server = hub.call(start)
+        plain = socket.create_connection(("127.0.0.1", server.server_port), TIMEOUT)
+        with client_tls.wrap_socket(plain, server_hostname="localhost"):
+            assert names == ["localhost"]
+        hub.call(server.stop)
 
 
 def test_the_application_can_be_imported_with_the_server() -> None:

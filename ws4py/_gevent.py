@@ -96,8 +96,16 @@ KINDS[gevent.socket.socket] = PlainHubTransport
 
 
 def wrap_socket(context: Any, sock: Any, **options: Any) -> Any:
-    """Do what ``context.wrap_socket`` does, with a context of gevent's or of the ssl module's."""
-    return gevent.ssl.SSLSocket(sock=sock, _context=context, **options)
+    """Do what ``context.wrap_socket`` does, but no handshake.
+
+    Args:
+        context: Of gevent's, or of the ssl module, even where that has not been patched.
+    """
+    options["do_handshake_on_connect"] = False
+    wrapped = gevent.ssl.SSLSocket(sock=sock, _context=context, **options)
+    if not isinstance(context, gevent.ssl.SSLContext):
+        wrapped._sslobj.owner = wrapped  # what a sni_callback is called with
+    return wrapped
 
 
 class Call:
