@@ -321,10 +321,6 @@ class TestPyOpenSSL(Messages, Closing, Failing, Ending, Serving, Row):
 
     server_link = link
 
-    @pytest.mark.skip(reason="cheroot keeps the last one")
-    def test_a_header_that_comes_twice_is_joined(self) -> None:
-        pass
-
     def test_a_connection_that_breaks_without_the_end_of_tls_has_ended(self, link: Link) -> None:
         ws, peer = link()
         assert ws._is_secure

@@ -400,6 +400,8 @@ def test_a_descriptor_number_that_is_used_again_is_the_new_websockets(
 
 def test_an_exception_in_opened_does_not_leave_add(manager: WebSocketManager, pairs: Any) -> None:
     class Fails(RecordingWebSocket):
+        limits = Limits(close_timeout=0.5)  # Nobody answers.
+
         def opened(self) -> None:
             raise LookupError("a fault of the application")
 
