@@ -101,6 +101,8 @@ class Serving(Program):
 
     def __init__(self, *arguments: str, cwd: Path = ROOT):
         command = [*self.python_options, "-m", "ws4py", "serve", "--port", "0"]
+        if "asgi" in arguments:  # uvicorn's releases for Python 3.9 use what websockets deprecates.
+            command[:0] = ["-W", "ignore::DeprecationWarning"]
         super().__init__(*command, *arguments, cwd=cwd)
         try:
             self.announced = self.line()
