@@ -111,7 +111,7 @@ def test_the_example_of_a_server_answers_and_ends_by_ctrl_c(
 def test_the_example_of_a_client_talks_to_a_server_and_ends(name: str) -> None:
     with (
         echo_server() as server,
-        Program("-X", "dev", str(Path("example") / f"{name}.py"), url_of(server)) as program,
+        Program(str(Path("example") / f"{name}.py"), url_of(server)) as program,
     ):
         lines = list(iter(program.line, None))
         assert program.end() == 0, program.errors

@@ -288,6 +288,14 @@ class Connection(Threads, asyncio.Protocol):
         if websocket._draining and not self._transport.full and not self._released:
             self._go_on(websocket._writable())
 
+    def read_on(self) -> None:
+        """Go on with what has had to wait for the application, in the loop's next turn."""
+        self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._released and self.websocket._paused:
+            self._go_on(self.websocket._read_on())
+
     def _go_on(self, goes_on: bool) -> None:
         if self._released:
             return
@@ -355,14 +363,13 @@ class Connection(Threads, asyncio.Protocol):
             return
         if self._group is not None:
             self._group._discard(self)
-        for future in self._ends:
+        for future in list(self._ends):
             wake(future)
 
     async def wait_ended(self) -> None:
         """Wait until ``closed`` has returned and TCP has ended."""
         if not (self._has_ended and self._transport.lost):
-            self._ends.append(self.loop.create_future())
-            await self._ends[-1]
+            await wait_in(self._ends)
 
 
 class WebSockets:
@@ -404,8 +411,7 @@ class WebSockets:
 
     async def _wait_idle(self) -> None:
         while self._connections:
-            self._waiters.append(asyncio.get_running_loop().create_future())
-            await self._waiters[-1]
+            await wait_in(self._waiters)
 
     def _add(self, connection: Connection) -> None:
         self._connections.add(connection)
@@ -457,6 +463,17 @@ class Room:
         if websocket._over or websocket._broken or websocket._ending:
             return False
         return websocket._queued > websocket.limits.low_water or websocket._source is not None
+
+
+async def wait_in(waiters: list[asyncio.Future[None]]) -> None:
+    """Wait for a future of this wait's own among ``waiters``; who gives up leaves none."""
+    future = asyncio.get_running_loop().create_future()
+    waiters.append(future)
+    try:
+        await future
+    finally:
+        if future in waiters:
+            waiters.remove(future)
 
 
 def wake(future: asyncio.Future[None]) -> None:

@@ -50,6 +50,11 @@ class _Ahead(Generic[Item]):
         self._size -= size
         return item
 
+    def clear(self) -> None:
+        """Throw all away."""
+        self._items.clear()
+        self._size = 0
+
     def is_full(self, most: int) -> bool:
         """Say whether there are more than ``most`` bytes, or too many items."""
         return self._size > most or len(self._items) >= AHEAD
@@ -70,8 +75,9 @@ class WebSocket(websocket.WebSocket):
     """
 
     _awaits = True
-    # The task of ``closed``.
+    # The task of ``closed``, and whether it has had its time.
     _last: asyncio.Task[None] | None = None
+    _last_is_late = False
 
     def _renew(self) -> None:
         super()._renew()
@@ -273,8 +279,9 @@ class WebSocket(websocket.WebSocket):
 
     def _resume(self) -> None:
         """Have the peer read again, if it was not for the application's sake."""
-        if self._paused:
-            self._drained()
+        if self._paused and not self._over:
+            connection: Connection = self._driver  # type: ignore[assignment]
+            connection.read_on()
 
     def _occupied(self, stream: Stream) -> bool:
         most = self.limits.high_water
@@ -310,11 +317,13 @@ class WebSocket(websocket.WebSocket):
     def _expire(self) -> None:
         if not self._finishing:
             super()._expire()
+        self._backlog.clear()  # Its callbacks would come after the end, and might wait as well.
         _cancel(self._task, self._main)
 
     def _cancel(self) -> None:
-        """Cancel whatever callback is being awaited, ``closed`` too."""
-        _cancel(self._task, self._main, self._last)
+        """Cancel the callback that is being awaited; ``closed`` at the second call for it."""
+        _cancel(self._task, self._main, self._last if self._last_is_late else None)
+        self._last_is_late = self._last is not None
 
     def _tell_closed(self, let_go: Callable[[], None]) -> None:
         try:

@@ -229,10 +229,24 @@ class WebSocket(Closing):
         self._advance()
         if len(self._outgoing) <= self.limits.low_water:
             self._pull()
-        if paused and self._queued <= self.limits.low_water and not self._occupied(self.stream):
-            return self._parse(None) and (not self._pending() or self.once())
         self._paused = paused
-        return not self._is_done()
+        return self._read_on()
+
+    def _read_on(self) -> bool:
+        """Go on with what the parser has, if it has had to wait and needs to no more.
+
+        What others than callbacks have queued is no reason to wait: the peer may take it only when
+        it is read itself.
+
+        Returns:
+            False if the connection is over.
+        """
+        if not self._paused or self._occupied(self.stream):
+            return not self._is_done()
+        if min(self._answers, self._queued) > self.limits.low_water:
+            return True
+        self._paused = False
+        return self._parse(None) and (not self._pending() or self.once())
 
     def _pending(self) -> bool:
         """Say whether there are bytes to read that the socket does not announce."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
 from logging import getLogger
 from typing import Any, Callable
 
@@ -41,8 +42,13 @@ class Acceptor:
         heartbeat_freq: float | None = None,
         is_async: bool = False,
     ) -> None:
-        if not callable(handler_cls):
-            raise TypeError(f"{handler_cls!r} is not a subclass of WebSocket")
+        handler: Any = handler_cls
+        is_other = isinstance(handler, type) and not issubclass(handler, WebSocket)
+        if not callable(handler) or is_other or iscoroutinefunction(handler):
+            raise TypeError(f"{handler!r} is not a subclass of WebSocket")
+        if not isinstance(limits, (Limits, type(None))):
+            raise TypeError(f"limits={limits!r} is not a Limits")
+        check_frequency(heartbeat_freq)
         check_callbacks(handler_cls, is_async)
         self.handler_cls = handler_cls
         self.handshake = ServerHandshake(protocols or (), extensions or (), origins or ())
@@ -89,3 +95,13 @@ def add_addresses(environ: dict[str, Any], sock: Any) -> None:
             environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
     environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
     environ.setdefault("SERVER_PORT", "0")
+
+
+def check_frequency(seconds: Any) -> None:
+    """See to it that these can be the seconds between two Pings.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds >= 0):
+        raise ValueError(f"heartbeat_freq={seconds!r} is not a number of seconds, 0 or more")

@@ -75,6 +75,8 @@ class Site:
 
         self.limits = limits or Limits()
         self.http = http
+        if isinstance(handler_cls, Mapping) and not handler_cls:
+            raise ValueError("there is no path in an empty dict of handlers")
         for path in handler_cls if isinstance(handler_cls, Mapping) else ():
             if not path.startswith("/"):
                 raise ValueError(f"{path!r} is not a path: it begins with '/'")

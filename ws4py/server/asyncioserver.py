@@ -149,13 +149,18 @@ class WebSocketServer:
         await self.wait_closed()
 
     async def _start(self) -> WebSocketServer:
-        if self._closed is not None:
-            return self
-        loop = asyncio.get_running_loop()
-        self._closed = loop.create_future()
-        self._server = await loop.create_server(
-            lambda: WebSocketProtocol(self._site, self), **self._options
-        )
+        if self.is_closing:
+            raise RuntimeError("this server has been closed: call serve() for another one")
+        if self._closed is None:
+            loop = asyncio.get_running_loop()
+            self._closed = loop.create_future()
+            try:
+                self._server = await loop.create_server(
+                    lambda: WebSocketProtocol(self._site, self), **self._options
+                )
+            except BaseException:
+                self._closed = None
+                raise
         return self
 
     @property
