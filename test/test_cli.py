@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
@@ -89,9 +90,13 @@ class Program:
 
     @property
     def errors(self) -> str:
-        """What has been written to the standard error."""
+        """What has been written to the standard error.
+
+        On a busy machine the debug mode of asyncio, too, tells of turns that took long.
+        """
         self._errors.seek(0)
-        return self._errors.read().decode()
+        lines = self._errors.read().decode().splitlines(keepends=True)
+        return "".join(line for line in lines if not re.match(r"Executing <.* took ", line))
 
 
 class Serving(Program):

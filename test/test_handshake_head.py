@@ -360,3 +360,10 @@ def test_what_is_not_an_http_1_response_is_an_invalid_status_line(line: str) -> 
 )
 def test_a_list_is_split_at_its_commas(value: str, elements: list[str]) -> None:
     assert split_list(value) == elements
+
+
+def test_what_cannot_begin_a_head_is_refused_at_its_first_byte() -> None:
+    for first in (b"\x16", b"\x00", b"\xff", b" "):
+        with pytest.raises(HandshakeError, match="does not begin a line of HTTP") as caught:
+            HeadReader(Limits()).feed(first)
+        assert caught.value.status == 400

@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"ws4py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     return status
 
 
@@ -177,7 +179,8 @@ def connect(arguments: argparse.Namespace) -> int:
     try:
         on_engine(CLIENTS, arguments.engine)(arguments.url)
     except HandshakeError as error:
-        print(f"ws4py: the handshake failed: {error}", file=sys.stderr)
+        why = error.body.decode("utf-8", "replace").strip().partition("\n")[0][:200]
+        print(f"ws4py: the handshake failed: {error}{why and f' ({why})'}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"ws4py: cannot connect to {arguments.url}: {error}", file=sys.stderr)

@@ -74,7 +74,10 @@ class HeadReader:
         Raises:
             HandshakeError: It is longer than the limits allow, or not a head at all.
         """
-        *lines, rest = (self.rest + data).split(b"\r\n")
+        received = self.rest + data
+        if not self._lines and received and not _may_begin(received[0]):
+            raise self._error(f"{received[:8]!r} does not begin a line of HTTP", 400)
+        *lines, rest = received.split(b"\r\n")
         for position, line in enumerate(lines):
             self._count(len(line) + 2)
             if not line:
@@ -109,6 +112,11 @@ class HeadReader:
 
     def _error(self, message: str, status: int) -> HandshakeError:
         return HandshakeError(message, status if self._is_request else None)
+
+
+def _may_begin(byte: int) -> bool:
+    """Say whether a head may begin so; TLS, for one, does not, and would be waited for in vain."""
+    return 0x20 < byte < 0x7F or byte == 0x0D
 
 
 class BodyReader:
