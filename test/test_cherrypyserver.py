@@ -108,8 +108,9 @@ def test_the_environ_is_that_of_the_request(serve: Any) -> None:
     tree.mount(Root(), "/app", application(Root(), handler_cls=Handler).config)
     request = HANDSHAKE.replace(b"GET / ", b"GET /app/a%20b/c?x=1&y=%20 ")
     with serving(tree) as server:
-        connect(port_of(server), request[:-2] + b"X-One: 1\r\n\r\n")
+        peer = connect(port_of(server), request[:-2] + b"X-One: 1\r\n\r\n")
         environ = made.get(timeout=TIMEOUT).environ
+        peer.sock.close()
     expected = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "/app",

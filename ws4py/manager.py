@@ -136,8 +136,10 @@ class WebSocketManager(Threads, Thread):
             raise
         if not self.loop.is_current:
             self.loop.want(fd, False, False)
-        websocket._open()
-        websocket._watched = True
+        try:
+            websocket._open()
+        finally:  # Ctrl-C, too, may leave opened(), and what follows has to end the connection.
+            websocket._watched = True
         if websocket._ending:
             self.finish(websocket)
             return
