@@ -431,6 +431,7 @@ def test_a_peer_that_does_not_read_is_not_read_either(contexts: Any) -> None:
     handlers: Queue[Any] = Queue()
     with tornado_server(remembered(handlers), contexts[0]) as server:
         peer = connected(server.port, contexts[1])
+        peer.share()
         websocket = handlers.get(timeout=TIMEOUT)
         writer = threading.Thread(
             target=lambda: [peer.send(BINARY, LARGE) for _ in range(16)], name="writer"

@@ -59,6 +59,9 @@ class TwoWay:
             data = data[self._transport.write(data) :]
             assert not data or any(self._transport.wait(False, True, TIMEOUT)), "nothing goes"
 
+    def close(self) -> None:
+        self._transport.close()
+
 
 class Peer:
     """The other end of a connection: sends and reads one frame at a time.
