@@ -17,6 +17,7 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
+from ws4py import outgoing
 from ws4py.limits import Limits
 from ws4py.messaging import (
     BinaryMessage,
@@ -229,7 +230,13 @@ def test_close_in_a_generator_ends_the_message(pair: Any) -> None:
     assert data.count(b"\x88\x02\x0f\xa0") == 1
 
 
-def test_answers_to_messages_that_came_together_leave_together() -> None:
+@pytest.fixture
+def never_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing that gathers become too old, however slow the machine is."""
+    monkeypatch.setattr(outgoing, "_GATHER_TIME", TIMEOUT)
+
+
+def test_answers_to_messages_that_came_together_leave_together(never_old: None) -> None:
     sock = Writes(frame(1, b"x") * 100)
     EchoWebSocket(sock).run()
     assert sock.writes == [b"\x81\x01x" * 100]
@@ -244,7 +251,7 @@ def test_without_gathering_each_answer_leaves_alone() -> None:
     assert sock.writes == [b"\x81\x01x"] * 100
 
 
-def test_the_answer_to_the_last_message_leaves_at_once() -> None:
+def test_the_answer_to_the_last_message_leaves_at_once(never_old: None) -> None:
     class Looks(WebSocket):
         def received_message(self, message: Any) -> None:
             self.send(message.data)
@@ -262,7 +269,7 @@ def test_answers_leave_when_the_chunk_ends_within_a_frame() -> None:
     assert sock.writes == [b"\x81\x011"]
 
 
-def test_flush_sends_what_has_gathered() -> None:
+def test_flush_sends_what_has_gathered(never_old: None) -> None:
     class Flushes(WebSocket):
         def received_message(self, message: Any) -> None:
             self.send(message.data)
@@ -275,7 +282,7 @@ def test_flush_sends_what_has_gathered() -> None:
     assert seen == [b"\x81\x011", b"\x81\x011\x81\x012"]
 
 
-def test_what_gathers_is_written_at_64_kib() -> None:
+def test_what_gathers_is_written_at_64_kib(never_old: None) -> None:
     class Answers(WebSocket):
         def received_message(self, message: Any) -> None:
             self.send(b"x" * 1020, binary=True)
@@ -297,7 +304,7 @@ def test_what_gathers_is_written_when_it_is_old() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "ping", "large", "generator"])
-def test_what_gathered_goes_before_anything_else(how: str) -> None:
+def test_what_gathered_goes_before_anything_else(how: str, never_old: None) -> None:
     class Answers(WebSocket):
         def received_message(self, message: Any) -> None:
             self.send(message.data)
