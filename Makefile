@@ -17,7 +17,7 @@ COUNT ?= 1000000
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -ra
 # Unit tests wait for sockets and programs, more than they compute: two run at the same time.
-TWO := -n 2 --dist loadgroup
+TWO := -n 2 --dist loadfile
 AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)')
 UNIT := not autobahn and not browser and not stress and not fuzz
 

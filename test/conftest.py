@@ -20,6 +20,16 @@ from ws4py.manager import WebSocketManager
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many cases of the conformance class each engine has run."""
+    for report in terminalreporter.stats.get("passed", []):
+        engines = dict(report.user_properties).get("conformance")
+        if engines is not None:
+            terminalreporter.section("conformance: engine, cases run, cases left out")
+            for engine, ran, left_out in engines:
+                terminalreporter.line(f"{engine:16} {ran:4} {left_out:4}")
+
+
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     """A certificate authority of our own."""

@@ -13,8 +13,6 @@ from test.helpers import Recorder, eventually
 from test.test_cli import ROOT, Program
 from ws4py.client.threadedclient import WebSocketClient
 
-pytestmark = pytest.mark.xdist_group("ports")  # They have the same ones.
-
 SCRIPT = "test/autobahn_test_servers.py"
 
 

@@ -1,7 +1,7 @@
 """Every block of Python in README.md runs, in the order in which they stand.
 
 The first one is a server, and a module for the others. Those that serve are programs of their own,
-on the ports that they name; the rest run here, while the first one serves.
+on free ports in place of those that they name; the rest run here, while the first one serves.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,14 +18,18 @@ from typing import Any
 
 import pytest
 
+from test.autobahn.processes import accepts, free_port
 from test.helpers import TIMEOUT, Recorder, eventually
 from test.test_cli import ROOT, Program
 from ws4py.client.threadedclient import WebSocketClient
 
-pytestmark = pytest.mark.xdist_group("ports")  # They have the same ones.
-
+#: The README's ports, and free ones to use in their place.
+PORTS = {str(port): str(free_port()) for port in range(9000, 9005)}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    re.sub(r"\b9\d\d\d\b", lambda port: PORTS[port.group()], block)
+    for block in re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+]
 
 
 def is_program(block: str) -> bool:
@@ -35,17 +38,8 @@ def is_program(block: str) -> bool:
 
 def port_of(block: str) -> int:
     """Return the port that a program serves on."""
-    found = re.search(r"\b(9\d\d\d)\b", block)
-    assert found, "a program has to name a port from 9000 on"
-    return int(found.group(1))
-
-
-def accepts(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT).close()
-    except ConnectionRefusedError:
-        return False
-    return True
+    (port,) = (port for port in PORTS.values() if port in block)
+    return int(port)
 
 
 PROGRAMS = [block for block in BLOCKS if is_program(block)]
@@ -79,7 +73,6 @@ def serving(block: str, folder: Path) -> Iterator[int]:
     (folder / "shout.py").write_text(BLOCKS[0], encoding="utf-8")
     (folder / "program.py").write_text(block, encoding="utf-8")
     port = port_of(block)
-    assert not accepts(port), f"port {port} is taken by another program"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with Program(str(folder / "program.py"), cwd=folder, env=env) as program:
         eventually(lambda: accepts(port) or program.process.poll() is not None)
@@ -108,7 +101,7 @@ def test_what_is_no_server_runs_while_the_first_server_does(
     sys.modules.pop("shout", None)
 
 
-@pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: str(port_of(block)))
+@pytest.mark.parametrize("block", PROGRAMS, ids=range(len(PROGRAMS)))
 def test_a_server_of_the_readme_shouts(block: str, tmp_path: Path) -> None:
     with serving(block, tmp_path) as port:
         client = Client(f"ws://localhost:{port}/{'ws' if '/ws' in block else ''}")
