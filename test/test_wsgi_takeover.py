@@ -47,7 +47,11 @@ class Request:
         def start_response(status: str, headers: Any) -> None:
             self.answer += [status, dict(headers)]
 
-        self.body = b"".join(self.application(self.environ, start_response))
+        body = self.application(self.environ, start_response)
+        self.body = b"".join(body)
+        if hasattr(body, "close"):
+            self.theirs.send(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            body.close()
 
     def send_to(self, application: WebSocketWSGIApplication) -> None:
         """Let ``application`` answer, in a thread."""

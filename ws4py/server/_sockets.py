@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import Any, Callable
 
-from ws4py.driver import Cancellable, Driver
+from ws4py.driver import Driver
 from ws4py.exc import HandshakeError
 from ws4py.transport import KINDS, Transport, send_at_once
 
-__all__ = ["Connection", "find_connection", "read_ahead"]
+__all__ = ["Connection", "DeadEnd", "find_connection", "read_ahead"]
 
 Environ = dict[str, Any]
 
@@ -29,9 +29,6 @@ SUPPORTED = (
     "uWSGI (with --http-socket), gevent.pywsgi, wsgiref, "
     "and any server that puts the connection's socket into environ['ws4py.socket']"
 )
-
-#: Seconds for which a server may go on writing to a connection that it has handed off.
-_DEAD_END = 0.5
 
 
 class Connection:
@@ -89,31 +86,55 @@ class Connection:
             self.sock.close()
         self._forget()
 
-    def end(self) -> None:
+    def end(self) -> DeadEnd:
         """Let the server find the connection ended, and write nothing more to the client.
 
-        TLS is dropped with that: what the server writes fails in the kernel, as servers expect it.
-        uWSGI says a word about each failure, and writes to anything: it gets /dev/null.
+        TLS is dropped with that. The sockets of gevent would not know of a descriptor that becomes
+        another: what is written there fails, as it does elsewhere than on POSIX, and where no
+        descriptor is left.
         """
         with suppress(OSError, TypeError):  # That of pyOpenSSL takes no argument.
             self._theirs.shutdown(socket.SHUT_RDWR)
-        if self._is_for_us:
-            with open(os.devnull, "r+b", buffering=0) as null:
-                os.dup2(null.fileno(), self._fd, inheritable=False)
+        if not self.is_gevent and os.name == "posix":
+            with suppress(OSError):
+                return self.replace()
         self._forget()
+        return DeadEnd()
 
-    def hand_off(self, call_later: Callable[[float, Callable[[], object]], Cancellable]) -> None:
+    def replace(self) -> DeadEnd:
         """Give the server a dead end in the connection's place: its descriptor remains its own."""
-        dead_end, far_end = socket.socketpair()
-        with dead_end:
+        ours, far_end = socket.socketpair()
+        with ours:
             far_end.shutdown(socket.SHUT_WR)
-            os.dup2(dead_end.fileno(), self._fd, inheritable=False)
-        call_later(_DEAD_END, far_end.close)
+            os.dup2(ours.fileno(), self._fd, inheritable=False)
         self._forget()
+        return DeadEnd(far_end)
 
     def _forget(self) -> None:
         if self._is_for_us:
             self._theirs.close()
+
+
+class DeadEnd:
+    """The empty body of a response that nobody reads, and what a server writes it to.
+
+    The server closes it when the request has ended (PEP 3333).
+    """
+
+    def __init__(self, far_end: socket.socket | None = None) -> None:
+        self._far_end = far_end
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(())
+
+    def close(self) -> None:
+        """Let the server read the end, and what it goes on to write fail."""
+        if self._far_end is None:
+            return
+        with self._far_end as far_end, suppress(OSError):
+            # What is left unread would be a reset to the server.
+            while far_end.recv(65536, socket.MSG_DONTWAIT):
+                pass
 
 
 def find_connection(environ: Environ) -> Connection:

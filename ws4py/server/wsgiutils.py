@@ -45,7 +45,7 @@ from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.sending import broadcast
 from ws4py.server._accept import Acceptor
-from ws4py.server._sockets import Connection, find_connection, write_all
+from ws4py.server._sockets import Connection, DeadEnd, find_connection, write_all
 from ws4py.websocket import WebSocket
 
 __all__ = ["WebSocketWSGIApplication"]
@@ -128,26 +128,28 @@ class WebSocketWSGIApplication:
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request (PEP 3333)."""
         knows_us = "ws4py.socket" in environ
+        body: Iterable[bytes]
         try:
             accepted = self._make_acceptor().accept(environ)
             if knows_us:
                 names = accepted.protocols, accepted.extensions
                 self.make_websocket(environ["ws4py.socket"], *names, environ)
-                headers = accepted.headers
+                headers, body = accepted.headers, []
             else:
-                self._take_over(environ, accepted)
-                headers = []
+                headers, body = [], self._take_over(environ, accepted)
         except HandshakeError as error:
-            status, headers, body = refusal(error)
+            status, headers, text = refusal(error)
             if not knows_us:
                 headers = [each for each in headers if not is_hop_by_hop(each[0])]
             start_response(status, headers)
-            return [body]
+            return [text]
         start_response("101 Switching Protocols", headers)
-        return []
+        return body
 
-    def _take_over(self, environ: Environ, accepted: Accepted) -> None:
+    def _take_over(self, environ: Environ, accepted: Accepted) -> DeadEnd:
         """Take the connection from the server, and see the websocket to its end or hand it off.
+
+        Returns what the server is to answer.
 
         Raises:
             HandshakeError: The server still has the connection, and is to answer on it.
@@ -173,12 +175,10 @@ class WebSocketWSGIApplication:
         except OSError as error:
             logger.info("A connection ended before it was opened: %s", error)
             websocket.terminate()
-            connection.end()
-            return
+            return connection.end()
         if manager is None:
-            self._hold(websocket, connection)
-        else:
-            self._hand_off(websocket, connection, manager)
+            return self._hold(websocket, connection)
+        return self._hand_off(websocket, connection, manager)
 
     def _switch(self, websocket: WebSocket, connection: Connection, accepted: Accepted) -> None:
         transport, seconds = websocket._transport, websocket.limits.open_timeout
@@ -186,7 +186,7 @@ class WebSocketWSGIApplication:
             write_all(transport, build_switch(accepted), seconds)
         websocket.buf = connection.ahead()
 
-    def _hold(self, websocket: WebSocket, connection: Connection) -> None:
+    def _hold(self, websocket: WebSocket, connection: Connection) -> DeadEnd:
         with self._changed:
             self._held[id(websocket)] = websocket
             closes = self._is_draining
@@ -195,16 +195,22 @@ class WebSocketWSGIApplication:
                 self.close_all()
             websocket.run()
         finally:
-            connection.end()
+            dead_end = connection.end()
             with self._changed:
                 del self._held[id(websocket)]
                 self._changed.notify_all()
+        return dead_end
 
     def _hand_off(
         self, websocket: WebSocket, connection: Connection, manager: WebSocketManager
-    ) -> None:
+    ) -> DeadEnd:
         try:
-            connection.hand_off(manager.call_later)
+            dead_end = connection.replace()
+        except OSError:
+            logger.exception("A websocket could not be handed off")
+            websocket.terminate()
+            return connection.end()
+        try:
             manager.add(websocket)
         except RuntimeError as error:
             logger.info("A connection ended before it was opened: %s", error)
@@ -212,6 +218,7 @@ class WebSocketWSGIApplication:
         except Exception:
             logger.exception("A websocket could not be handed off")
             websocket.terminate()
+        return dead_end
 
     def _choose_manager(self, connection: Connection) -> WebSocketManager | None:
         """Return what the connection is to be handed off to, None if it is to be held.
