@@ -19,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest -ra
 # Unit tests wait for sockets and programs, more than they compute: two run at the same time.
 TWO := -n 2 --dist loadfile
 AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)')
-UNIT := not autobahn and not browser and not stress and not fuzz
+UNIT := not autobahn and not browser and not stress and not fuzz and not hostile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv check format test unit wsaccel autobahn wstest fuzz benchmark clean

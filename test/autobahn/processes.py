@@ -65,6 +65,11 @@ class Process:
         self.stop()
 
     @property
+    def pid(self) -> int:
+        """The number of the process, and of its group."""
+        return self._popen.pid
+
+    @property
     def exit_code(self) -> int | None:
         """Its exit code; None as long as it runs."""
         return self._popen.poll()

@@ -1,0 +1,260 @@
+"""What is attacked: an echo that each engine serves, and clients that echo.
+
+    python -m test.hostile.apps serve ENGINE PORT
+    python -m test.hostile.apps connect ENGINE
+
+A client connects to each URL that comes as a line on standard input, and writes a line of JSON
+for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides is
+chosen by the path of its URL; see :class:`Behaviour`.
+
+``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ws4py.exc import HandshakeError
+from ws4py.limits import Limits
+
+#: Time limits of seconds, so that an attack on each takes no longer; sizes are the defaults but
+#: for these.
+SHORT = Limits(
+    open_timeout=2.0,
+    close_timeout=1.0,
+    heartbeat_timeout=1.0,
+    write_timeout=2.0,
+    max_message_size=1024 * 1024,
+)
+LIMITS = {"short": SHORT, "default": Limits()}[os.environ.get("WS4PY_HOSTILE_LIMITS", "short")]
+#: Seconds between two Pings; None for the engine's default.
+HEARTBEAT = 1.0 if LIMITS is SHORT else None
+
+#: What the application raises: a traceback that ends in it is its own.
+FAULT = "a fault of the application's own"
+
+
+class Behaviour:
+    """Echoes, and does what its path says; a mixin before a WebSocket class.
+
+    ``/fail/CALLBACK`` raises in that callback; ``/crowd`` sends every message to all that are on
+    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message.
+    """
+
+    crowd: set[Any] = set()  # noqa: RUF012
+
+    @property
+    def path(self) -> str:
+        """Where the websocket was opened."""
+        environ = getattr(self, "environ", None)
+        return (environ or {}).get("PATH_INFO") or getattr(self, "resource", "/")
+
+    def _fail_in(self, callback: str) -> None:
+        if self.path == f"/fail/{callback}":
+            raise LookupError(FAULT)
+
+    def opened(self) -> None:
+        if self.path == "/crowd":
+            self.crowd.add(self)
+        self._fail_in("opened")
+
+    def received_message(self, message: Any) -> None:
+        self._fail_in("received_message")
+        if self.path == "/crowd":
+            broadcast(list(self.crowd), message.data, message.is_binary)
+        elif self.path == "/close":
+            self.close(4000, "as asked")  # type: ignore[attr-defined]
+        else:
+            self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
+
+    def ponged(self, _pong: Any) -> None:
+        self._fail_in("ponged")
+
+    def closed(self, _code: int, _reason: str | None = None) -> None:
+        self.crowd.discard(self)
+        self._fail_in("closed")
+
+
+def broadcast(websockets: list[Any], data: bytes, is_binary: bool) -> None:
+    from ws4py.sending import broadcast as send_to_all
+
+    send_to_all(websockets, data, is_binary)
+
+
+def handler() -> type:
+    """Return the class of a server's websockets."""
+    from ws4py.websocket import WebSocket
+
+    return type("Handler", (Behaviour, WebSocket), {"limits": LIMITS})
+
+
+def serve(engine: str, port: str) -> None:
+    """Serve until SIGTERM."""
+    from ws4py._serve import SERVERS, Serving
+
+    serving = Serving(handler(), "127.0.0.1", int(port), None, None, None, None, LIMITS, HEARTBEAT)
+    server = SERVERS[engine](serving)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: server.stop())
+    server.serve()
+
+
+def wsgi(manager: Any = None) -> Any:
+    """Return a WSGI application, for gunicorn: ``gunicorn 'test.hostile.apps:wsgi()'``."""
+    from ws4py.server.wsgiutils import WebSocketWSGIApplication
+
+    return WebSocketWSGIApplication(
+        handler_cls=handler(), limits=LIMITS, heartbeat_freq=HEARTBEAT, manager=manager
+    )
+
+
+def wsgi_handed_off() -> Any:
+    """Return one that hands connections off."""
+    from ws4py.manager import WebSocketManager
+
+    return wsgi(WebSocketManager)
+
+
+def tell(number: int, *event: Any) -> None:
+    """Write what has happened to a client."""
+    sys.stdout.write(json.dumps([number, *event]) + "\n")
+    sys.stdout.flush()
+
+
+def client(base: type) -> Callable[[int, str], Any]:
+    """Return what makes clients of an engine's class, that tell what happens to them."""
+
+    class Telling(Behaviour, base):  # type: ignore[misc, valid-type]
+        limits = LIMITS
+        number = 0
+
+        def opened(self) -> None:
+            tell(self.number, "opened")
+            super().opened()
+
+        def received_message(self, message: Any) -> None:
+            tell(self.number, "message", len(message.data))
+            super().received_message(message)
+
+        def closed(self, code: int, reason: str | None = None) -> None:
+            tell(self.number, "closed", code, reason)
+            super().closed(code, reason)
+
+    def make(number: int, url: str) -> Any:
+        context = None
+        if url.startswith("wss:"):
+            context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+        made = Telling(url, heartbeat_freq=HEARTBEAT, ssl_context=context)
+        made.number = number
+        return made
+
+    return make
+
+
+def told(number: int, error: BaseException) -> None:
+    """Tell of a handshake that failed, and of what should not happen."""
+    kind = type(error).__name__
+    if isinstance(error, HandshakeError):
+        tell(number, "refused", kind, str(error), error.status)
+    else:
+        tell(number, "failed", kind, str(error))
+
+
+def connect_in_threads(
+    make: Callable[[int, str], Any], spawn: Callable[..., Any], lines: Any = sys.stdin
+) -> None:
+    """Connect to each URL, in a thread (or greenlet) of its own."""
+
+    def connect(number: int, url: str) -> None:
+        try:
+            websocket = make(number, url)
+            websocket.connect()
+            websocket.run_forever()
+        except (OSError, HandshakeError, ValueError) as error:
+            told(number, error)
+
+    for number, line in enumerate(lines):
+        spawn(connect, number, line.rstrip("\n"))
+
+
+def connect_on_loop(make: Callable[[int, str], Any]) -> None:
+    """Connect to each URL, in a task of its own."""
+    tasks = set()
+
+    async def connect(number: int, url: str) -> None:
+        try:
+            await make(number, url).connect()
+        except (OSError, HandshakeError, ValueError) as error:
+            told(number, error)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        number = 0
+        async for line in reader:
+            tasks.add(loop.create_task(connect(number, line.decode().rstrip("\n"))))
+            number += 1
+
+    asyncio.run(main())
+
+
+def connect_threaded() -> None:
+    from ws4py.client.threadedclient import WebSocketClient
+
+    def spawn(*arguments: Any) -> None:
+        threading.Thread(target=arguments[0], args=arguments[1:], daemon=True).start()
+
+    connect_in_threads(client(WebSocketClient), spawn)
+
+
+def connect_gevent() -> None:
+    from gevent import monkey, spawn
+
+    monkey.patch_all()
+    from gevent.fileobject import FileObject
+
+    from ws4py.client.geventclient import WebSocketClient
+
+    connect_in_threads(client(WebSocketClient), spawn, FileObject(0, "r", closefd=False))
+
+
+def connect_asyncio() -> None:
+    from ws4py.client.asyncioclient import WebSocketClient
+
+    connect_on_loop(client(WebSocketClient))
+
+
+def connect_tornado() -> None:
+    from ws4py.client.tornadoclient import TornadoWebSocketClient
+
+    connect_on_loop(client(TornadoWebSocketClient))
+
+
+CLIENTS = {
+    "asyncio": connect_asyncio,
+    "gevent": connect_gevent,
+    "threaded": connect_threaded,
+    "tornado": connect_tornado,
+}
+
+
+def main(what: str, engine: str, *more: str) -> None:
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    if what == "serve":
+        serve(engine, *more)
+    else:
+        CLIENTS[engine]()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

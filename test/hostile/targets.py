@@ -1,0 +1,295 @@
+"""The processes that are attacked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+from test.autobahn.processes import Process, free_port
+from test.hostile import AT_ONCE, CLIENT, SERVER
+from test.hostile.wire import PATIENCE, Wire
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+APPS = "{python} -m test.hostile.apps "
+GUNICORN = "{python} -m gunicorn --bind 127.0.0.1:{port} --log-level error --graceful-timeout 2 "
+
+#: The command that starts each server; ``{port}`` is where it listens.
+SERVERS = {
+    **{
+        engine: APPS + f"serve {engine} {{port}}"
+        for engine in ("standalone", "asyncio", "wsgiref", "cherrypy", "gevent", "tornado", "asgi")
+    },
+    "gunicorn-gthread": GUNICORN
+    + "--worker-class gthread --threads 100 'test.hostile.apps:wsgi()'",
+    "gunicorn-sync": GUNICORN + "'test.hostile.apps:wsgi_handed_off()'",
+}
+CLIENTS = {
+    engine: APPS + f"connect {engine}" for engine in ("threaded", "asyncio", "gevent", "tornado")
+}
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+REQUEST = (
+    "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def accept_token(key: str) -> str:
+    """Return what answers a key (RFC 6455 4.2.2)."""
+    token = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
+    return base64.b64encode(token).decode()
+
+
+def read_head(sock: socket.socket, seconds: float = PATIENCE) -> tuple[bytes, bytes]:
+    """Read until the blank line, or the end; return that and what came behind it."""
+    deadline = time.monotonic() + seconds
+    data = b""
+    while b"\r\n\r\n" not in data:
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            more = sock.recv(1 << 16)
+        except socket.timeout:
+            raise AssertionError(f"no head in {seconds} s, but {data!r}") from None
+        if not more:
+            return data, b""
+        data += more
+    head, blank, rest = data.partition(b"\r\n\r\n")
+    return head + blank, rest
+
+
+class ServerTarget:
+    """A server of ours, or whoever's."""
+
+    role = SERVER
+
+    def __init__(self, engine: str, port: int, process: Process) -> None:
+        self.engine, self.port, self._process = engine, port, process
+
+    def connect(self) -> socket.socket:
+        """Return a connection on which nothing has been sent."""
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+
+    def open(self, early: bytes = b"", path: str = "/") -> Wire:
+        """Return a connection whose opening handshake is done."""
+        sock = self.connect()
+        try:
+            sock.sendall(REQUEST.format(path=path).encode() + early)
+            head, rest = read_head(sock)
+            assert head.startswith(b"HTTP/1.1 101 "), head
+            assert accept_token(KEY).encode() in head, head
+        except BaseException:
+            sock.close()
+            raise
+        return Wire(sock, True, rest)
+
+    def echo(self) -> None:
+        """Fail unless a fresh connection has an echo within AT_ONCE."""
+        began = time.monotonic()
+        with self.open() as wire:
+            wire.echo(seconds=AT_ONCE)
+            assert time.monotonic() - began < AT_ONCE
+            wire.leave()
+
+    @property
+    def pid(self) -> int:
+        """The process that has the websockets: gunicorn's worker."""
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if self.engine.startswith("gunicorn") and children else pid
+
+    def memory(self) -> int:
+        return memory(self.pid)
+
+    def counts(self) -> tuple[int, int]:
+        return counts(self.pid)
+
+    def log(self) -> str:
+        return self._process.output()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.exit_code is None
+
+
+class ClientTarget:
+    """A process of ours with many clients, that connect to a server of ours which is malicious."""
+
+    role = CLIENT
+
+    def __init__(self, engine: str, popen: subprocess.Popen[str], log: Path) -> None:
+        self.engine, self._popen, self._log = engine, popen, log
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener.settimeout(PATIENCE)
+        self.port: int = self._listener.getsockname()[1]
+        self._number = -1
+        self._events: dict[int, Queue[list[Any]]] = {}
+        self._lock = threading.Lock()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._popen.stdout is not None
+        for line in self._popen.stdout:
+            number, *event = json.loads(line)
+            self._queue(number).put(event)
+
+    def _queue(self, number: int) -> Queue[list[Any]]:
+        with self._lock:
+            return self._events.setdefault(number, Queue())
+
+    def start(self, url: str) -> int:
+        """Have a client connect to ``url``; return its number, for :meth:`event`."""
+        assert self._popen.stdin is not None
+        self._number += 1
+        self._popen.stdin.write(url + "\n")
+        self._popen.stdin.flush()
+        return self._number
+
+    def event(self, number: int, seconds: float = PATIENCE) -> list[Any]:
+        """Return what has happened next to a client: see :mod:`test.hostile.apps`."""
+        try:
+            return self._queue(number).get(timeout=seconds)
+        except Empty:
+            raise AssertionError(f"nothing happened in {seconds} s") from None
+
+    def accept(self, path: str = "/") -> tuple[int, socket.socket, bytes]:
+        """Have a client connect; return its number, the connection, and its request."""
+        number = self.start(f"ws://127.0.0.1:{self.port}{path}")
+        sock, _ = self._listener.accept()
+        head, rest = read_head(sock)
+        assert not rest, f"a client sent {rest!r} before it was answered"
+        return number, sock, head
+
+    def open(self, early: bytes = b"", path: str = "/") -> Wire:
+        """Return a connection whose opening handshake is done."""
+        _, sock, head = self.accept(path)
+        sock.sendall(answer(head) + early)
+        return Wire(sock, False)
+
+    def echo(self) -> None:
+        """Fail unless a fresh connection has an echo within AT_ONCE."""
+        began = time.monotonic()
+        with self.open() as wire:
+            wire.echo(seconds=AT_ONCE)
+            assert time.monotonic() - began < AT_ONCE
+            wire.leave()
+
+    def memory(self) -> int:
+        return memory(self._popen.pid)
+
+    def counts(self) -> tuple[int, int]:
+        return counts(self._popen.pid)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    @property
+    def is_alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def close(self) -> None:
+        """End the process."""
+        self._popen.kill()
+        self._popen.wait()
+        self._reader.join(PATIENCE)
+        for stream in (self._popen.stdin, self._popen.stdout):
+            assert stream is not None
+            stream.close()
+        self._listener.close()
+
+
+def key_of(head: bytes) -> str:
+    """Return the key in a client's request."""
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"sec-websocket-key":
+            return value.strip().decode()
+    raise AssertionError(f"there is no key in {head!r}")
+
+
+def answer(head: bytes) -> bytes:
+    """Return the right answer to a client's request."""
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_token(key_of(head))}\r\n\r\n"
+    ).encode()
+
+
+def memory(pid: int) -> int:
+    """Return the most bytes of memory that a process has ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"there is no VmHWM of {pid}")
+
+
+def counts(pid: int) -> tuple[int, int]:
+    """Return a process's open descriptors, and its threads."""
+    return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+
+
+def settles(target: Any, before: tuple[int, int], seconds: float = PATIENCE) -> None:
+    """Fail unless descriptors and threads come back to what they were."""
+    deadline = time.monotonic() + seconds
+    while any(now > then for now, then in zip(target.counts(), before)):
+        assert time.monotonic() < deadline, f"{before} became {target.counts()}"
+        time.sleep(0.02)
+
+
+def environment(limits: str) -> dict[str, str]:
+    return {**os.environ, "WS4PY_HOSTILE_LIMITS": limits, "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def server(
+    engine: str, folder: Path, limits: str = "short", command: str | None = None
+) -> Iterator[ServerTarget]:
+    """Start a server, and end it.
+
+    Args:
+        command: Instead of the engine's.
+    """
+    port = free_port()
+    words = shlex.split((command or SERVERS[engine]).format(python=sys.executable, port=port))
+    with Process(engine, words, folder, ROOT, environment(limits)) as process:
+        process.wait_for_port(port, 2 * PATIENCE)
+        yield ServerTarget(engine, port, process)
+
+
+@contextmanager
+def client(
+    engine: str, folder: Path, limits: str = "short", command: str | None = None
+) -> Iterator[ClientTarget]:
+    """Start a process of clients, and end it."""
+    words = shlex.split((command or CLIENTS[engine]).format(python=sys.executable))
+    log = folder / f"{engine}.log"
+    with log.open("w") as output:
+        popen = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            cwd=ROOT,
+            env=environment(limits),
+            text=True,
+            start_new_session=True,
+        )
+    target = ClientTarget(engine, popen, log)
+    try:
+        yield target
+    finally:
+        target.close()
