@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from test.asgi import HOSTS, ignores_warnings, on_any, serves
+from test.asgi import HOSTS, ignores_warnings, serves
 from test.conformance import BINARY, TEXT, Echo
 from test.helpers import TIMEOUT, Recorder, eventually
 from ws4py import async_websocket
@@ -51,22 +51,6 @@ def test_a_peer_that_does_not_read_is_dropped_at_the_hard_limit(host: Any, serve
     assert code == 1006
     assert "queued for a peer that does not read" in reason
     assert int(reason.split(" ")[0]) <= most + 2 * 64 * 1024
-
-
-@on_any
-def test_messages_are_dropped_where_that_is_asked_for(host: Any, serve: Any) -> None:
-    class Drops(Recorder):
-        drop_messages = True
-
-    served = serve(host, Drops)
-    websocket, peer = served.open(receive_buffer=4096)
-    flood(websocket)
-    eventually(lambda: websocket._queued > websocket.limits.max_queue, "the queue never filled")
-    for _ in range(10):
-        assert peer.message() == (BINARY, b"x" * 64 * 1024)
-    assert websocket._queued <= websocket.limits.max_queue + 2 * 64 * 1024
-    websocket.terminate()
-    assert websocket.all_events()[-1][:2] == ("closed", 1006)
 
 
 def test_a_peer_that_takes_nothing_is_dropped_after_write_timeout(host: Any, serve: Any) -> None:

@@ -18,6 +18,7 @@ from test.conformance.engine import Row
 from test.conformance.failing import Failing
 from test.conformance.messages import Messages
 from test.conformance.serving import Serving
+from test.conformance.slow import SlowConsumers
 from test.engines.skips import SKIPS
 
 pytestmark = pytest.mark.conformance
@@ -26,7 +27,7 @@ ROLES = {"link": (False, True), "server_link": (False,), "client_link": (True,)}
 
 #: Cases of the class for a server and for a client, over ws, and as many over wss: counted by hand
 #: when a test is added, so that none gets lost unnoticed.
-CASES = {False: 78, True: 69}
+CASES = {False: 81, True: 72}
 
 #: How many cases each engine has run, and has left out as SKIPS has it, by its name.
 ran: Counter[str] = Counter()
@@ -65,7 +66,7 @@ def link(
 server_link = client_link = link
 
 
-class TestConformance(Messages, Closing, Failing, Ending, Serving, Connecting, Row):
+class TestConformance(Messages, Closing, Failing, Ending, SlowConsumers, Serving, Connecting, Row):
     """What a WebSocket does, whoever moves its bytes."""
 
 

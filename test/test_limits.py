@@ -44,7 +44,8 @@ def test_the_default_is_the_documented_one(name: str, value: float) -> None:
 
 
 def test_every_limit_has_a_documented_default() -> None:
-    assert {field.name for field in fields(Limits)} == set(DEFAULTS)
+    assert {field.name for field in fields(Limits)} == {*DEFAULTS, "when_full"}
+    assert Limits().when_full == "drop_connection"
 
 
 @pytest.mark.parametrize("name", DEFAULTS)

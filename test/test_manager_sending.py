@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,12 +80,12 @@ def test_one_that_fails_does_not_keep_a_broadcast_from_others(
     assert read_exactly(peer, 7) == b"\x81\x05hello"
 
 
-@pytest.mark.parametrize("drops", [False, True])
+@pytest.mark.parametrize("policy", ["drop_connection", "drop_message"])
 def test_a_peer_that_does_not_read_keeps_no_broadcast_waiting(
-    manager: WebSocketManager, connect: Any, drops: bool
+    manager: WebSocketManager, connect: Any, policy: str
 ) -> None:
     class Slow(Small):
-        drop_messages = drops
+        limits = replace(Small.limits, when_full=policy)
 
     class Roomy(RecordingWebSocket):
         limits = Limits(max_queue=None)
@@ -98,13 +99,14 @@ def test_a_peer_that_does_not_read_keeps_no_broadcast_waiting(
         manager.broadcast(b"x" * 10_000, binary=True)
     reader.join(TIMEOUT)
     assert len(received) == 200 * 10_004
-    if not drops:
+    if policy == "drop_connection":
         assert slow.all_events()[-1][:2] == ("closed", 1006)
         return
     assert not slow.terminated
     assert len(slow._outgoing) < 40_000
     slow.terminate()
     kept = read_to_end(silent)
+    assert slow.dropped_messages > 200 - len(kept) // 10_004 - 5
     assert len(kept) < 200 * 10_004
     assert kept.startswith(b"\x82\x7e\x27\x10" + b"x" * 10_000 + b"\x82\x7e\x27\x10")
 
@@ -113,7 +115,7 @@ def test_messages_that_are_dropped_leave_whole_frames(
     manager: WebSocketManager, connect: Any
 ) -> None:
     class Slow(Small):
-        drop_messages = True
+        limits = replace(Small.limits, when_full="drop_message")
 
     slow, peer = connect(Slow)
     for number in range(300):

@@ -10,6 +10,7 @@ __all__ = [
     "HandshakeTimeout",
     "InvalidBytesError",
     "ProtocolException",
+    "QueueFull",
     "StreamClosed",
     "Terminated",
     "TextFrameEncodingException",
@@ -95,6 +96,13 @@ class Terminated(RuntimeError):
 
     def __init__(self) -> None:
         super().__init__("Cannot send on a terminated websocket")
+
+
+class QueueFull(RuntimeError):
+    """There is no room for one more message, and its sender cannot wait: it has not been sent.
+
+    Raised where ``limits.when_full`` is "wait".
+    """
 
 
 class HandshakeTimeout(HandshakeError, TimeoutError):

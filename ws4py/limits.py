@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-__all__ = ["Limits"]
+__all__ = ["DROP_CONNECTION", "DROP_MESSAGE", "WAIT", "Limits"]
+
+#: What ``Limits.when_full`` can be.
+WAIT, DROP_CONNECTION, DROP_MESSAGE = POLICIES = "wait", "drop_connection", "drop_message"
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class Limits:
     Give a ``WebSocket`` subclass its own with ``limits = Limits(max_message_size=1024)``.
 
     Raises:
-        ValueError: A limit is negative, or not a number.
+        ValueError: A limit is negative, or not a number; or ``when_full`` is none of its values.
     """
 
     #: Seconds for the whole opening handshake, TLS included.
@@ -44,14 +47,26 @@ class Limits:
     high_water: int = 64 * 1024
     #: Queued bytes at which that ends.
     low_water: int = 16 * 1024
-    #: Queued bytes above which one more message from a thread that cannot wait, such as a
-    #: manager's, drops the connection; or the message, with ``drop_messages``.
+    #: Queued bytes above which there is no room for one more message of a sender that cannot wait:
+    #: a loop's thread, such as a manager's, or ``broadcast``.
     max_queue: int | None = 1024 * 1024
+    #: What happens then. ``"drop_connection"``: the peer loses the connection, and knows it.
+    #: ``"drop_message"``: it loses, without knowing it, what ``broadcast`` has no room for, and
+    #: ``dropped_messages`` counts that; to other messages the first applies. ``"wait"``:
+    #: ``broadcast`` waits for it too, where its thread may; a loop's thread may not, and is refused
+    #: with :exc:`ws4py.exc.QueueFull`.
+    when_full: str = DROP_CONNECTION
 
     def __post_init__(self) -> None:
+        if self.when_full not in POLICIES:
+            raise ValueError(
+                f"when_full is one of {', '.join(POLICIES)}, and not {self.when_full!r}"
+            )
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and "None" in field.type:  # an annotation, as it is written
+            if field.type == "str" or (
+                value is None and "None" in field.type
+            ):  # an annotation, as it is written
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
                 raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")

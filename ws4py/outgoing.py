@@ -23,9 +23,9 @@ from time import monotonic
 from typing import Callable
 
 from ws4py.driver import Driver, ThreadDriver
-from ws4py.exc import Terminated
+from ws4py.exc import QueueFull, Terminated
 from ws4py.framing import is_control
-from ws4py.limits import Limits
+from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.transport import OFFER, Endpoint
 
 #: What gathers is written once it has this many bytes, or once it is this old in seconds.
@@ -38,17 +38,28 @@ PAUSED = -1
 Fragments = Generator[tuple[int, bytes, bool], None, None]
 
 
+#: Bytes that a generator counts as, while it is put off.
+_GENERATOR_SIZE = 16 * 1024
+
 _here = local()
 
 
 @contextmanager
-def not_waiting() -> Iterator[None]:
-    """Let this thread wait for no peer meanwhile."""
-    _here.hurries = True
+def broadcasting() -> Iterator[None]:
+    """Let this thread wait for no peer meanwhile, unless the policy of that one is to wait."""
+    _here.broadcasts = True
     try:
         yield
     finally:
-        _here.hurries = False
+        _here.broadcasts = False
+
+
+def _is_broadcast() -> bool:
+    return getattr(_here, "broadcasts", False)
+
+
+def _size(item: bytes | Fragments) -> int:
+    return len(item) if isinstance(item, bytes) else _GENERATOR_SIZE
 
 
 class Outgoing(Endpoint):
@@ -58,9 +69,8 @@ class Outgoing(Endpoint):
     limits = Limits()
     #: Whether replies to messages that came together are sent together.
     gather = True
-    #: What happens to a peer that takes less than it is sent, by a thread that cannot wait for
-    #: it: False drops the connection, True the messages that are too many.
-    drop_messages = False
+    #: How many messages of ``broadcast`` were not sent for want of room; see ``limits.when_full``.
+    dropped_messages = 0
 
     _driver: Driver = ThreadDriver()
     _over = False
@@ -186,10 +196,15 @@ class Outgoing(Endpoint):
 
     def _may_wait(self) -> bool:
         """Say whether this thread may wait for the peer."""
-        return self._driver.may_wait() and not getattr(_here, "hurries", False)
+        hurries = _is_broadcast() and self.limits.when_full != WAIT
+        return not hurries and self._driver.may_wait()
 
     def _make_room(self) -> bool:
-        """Wait while too much is queued, where that is allowed; False: drop the message."""
+        """Wait while too much is queued, where that is allowed; False: drop the message.
+
+        Raises:
+            QueueFull: It is not, and the policy is to wait.
+        """
         queued, limits = self._ahead, self.limits
         if queued <= limits.high_water:
             return True
@@ -200,8 +215,15 @@ class Outgoing(Endpoint):
             return True
         if limits.max_queue is None or queued <= limits.max_queue:
             return True
-        if not self.drop_messages:
-            self._lose(f"{queued} bytes are queued for a peer that does not read them")
+        why = f"{queued} bytes are queued for a peer that does not read them"
+        drops = _is_broadcast() and limits.when_full != DROP_CONNECTION
+        if drops:
+            with self._lock:
+                self.dropped_messages += 1
+        if limits.when_full == WAIT:
+            raise QueueFull(f"{why}, and this thread cannot wait")
+        if not drops:
+            self._lose(why)
         return False
 
     def _wait_for(self, size: int) -> None:
@@ -277,11 +299,11 @@ class Outgoing(Endpoint):
         return True
 
     def _put_off(self, item: bytes | Fragments) -> None:
+        size = _size(item)
         self._deferred.append(item)
-        if isinstance(item, bytes):
-            self._deferred_size += len(item)
-            if self._busy == self._driver.get_ident():
-                self._answers += len(item)
+        self._deferred_size += size
+        if self._busy == self._driver.get_ident():
+            self._answers += size
 
     def _take_gathered(self) -> bytes:
         frames = []
@@ -407,10 +429,10 @@ class Outgoing(Endpoint):
             self._fragmenter, self._source = None, None
             while self._deferred and self._fragmenter is None:
                 item = self._deferred.popleft()
+                self._deferred_size -= _size(item)
                 if not isinstance(item, bytes):
                     self._source, self._fragmenter = item, PAUSED
                     break
-                self._deferred_size -= len(item)
                 self._push(item)
                 self._sealed = self._sealed or is_control(item)
             self._wake()

@@ -30,7 +30,7 @@ from ws4py.messaging import (
     PingControlMessage,
     TextMessage,
 )
-from ws4py.outgoing import PAUSED, Fragments, Outgoing, not_waiting
+from ws4py.outgoing import PAUSED, Fragments, Outgoing, broadcasting
 
 logger = getLogger("ws4py")
 
@@ -60,6 +60,8 @@ class Sender(Outgoing):
         Raises:
             RuntimeError: The connection has ended, or both sides have closed it; or this was
                 called by a generator that is being sent on the same connection.
+            QueueFull: There is no room, and this thread cannot wait; where ``limits.when_full``
+                is "wait".
             TypeError: A str cannot be sent as a binary message.
             ValueError: ``payload`` is of another type.
         """
@@ -118,6 +120,8 @@ class Sender(Outgoing):
     def _send_fragments(self, fragments: Fragments) -> None:
         """Send a message of several frames; in a loop's thread as far as there is room."""
         waits = self._may_wait()
+        if (self._outgoing or self._deferred) and not self._make_room():
+            return
         with self._lock:
             self._push_gathered()
             while self._fragmenter is not None and not self._broken and not self._ending:
@@ -186,11 +190,12 @@ class Sender(Outgoing):
 def broadcast(websockets: Iterable[Any], message: Any, binary: bool = False) -> None:
     """Send ``message`` to each of ``websockets``, as ``send`` takes it; wait for none.
 
-    What is wrong with one of them does not matter to the others.
+    What is wrong with one of them does not matter to the others. What becomes of the message where
+    too much is queued already is up to that one's ``limits.when_full``.
     """
     chunks = list(message) if isinstance(message, GeneratorType) else None
     frame = None if chunks is not None else _prepare(message, binary)
-    with not_waiting():
+    with broadcasting():
         for websocket in websockets:
             if websocket.terminated:
                 continue

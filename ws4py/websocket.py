@@ -329,6 +329,7 @@ _STATE = [
     "close_received",
     "close_code",
     "close_reason",
+    "dropped_messages",
     "buf",
     *(
         name
