@@ -8,6 +8,7 @@ for all that happens to it: ``[number of the line, event, ...]``. What a websock
 chosen by the path of its URL; see :class:`Behaviour`.
 
 ``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``.
+``WS4PY_HOSTILE_MUTANT`` names one of :mod:`test.hostile.mutants`.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def wsgi(manager: Any = None) -> Any:
     """Return a WSGI application, for gunicorn: ``gunicorn 'test.hostile.apps:wsgi()'``."""
     from ws4py.server.wsgiutils import WebSocketWSGIApplication
 
+    mutate()
     return WebSocketWSGIApplication(
         handler_cls=handler(), limits=LIMITS, heartbeat_freq=HEARTBEAT, manager=manager
     )
@@ -248,8 +250,18 @@ CLIENTS = {
 }
 
 
+def mutate() -> None:
+    """Break ws4py in this process, if that is asked for."""
+    name = os.environ.get("WS4PY_HOSTILE_MUTANT")
+    if name:
+        from test.hostile.mutants import MUTANTS
+
+        MUTANTS[name].apply()
+
+
 def main(what: str, engine: str, *more: str) -> None:
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    mutate()
     if what == "serve":
         serve(engine, *more)
     else:

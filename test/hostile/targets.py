@@ -250,29 +250,44 @@ def settles(target: Any, before: tuple[int, int], seconds: float = PATIENCE) -> 
         time.sleep(0.02)
 
 
-def environment(limits: str) -> dict[str, str]:
-    return {**os.environ, "WS4PY_HOSTILE_LIMITS": limits, "PYTHONUNBUFFERED": "1"}
+def environment(limits: str, mutant: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "WS4PY_HOSTILE_LIMITS": limits,
+        "WS4PY_HOSTILE_MUTANT": mutant,
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @contextmanager
 def server(
-    engine: str, folder: Path, limits: str = "short", command: str | None = None
+    engine: str,
+    folder: Path,
+    limits: str = "short",
+    mutant: str = "",
+    command: str | None = None,
 ) -> Iterator[ServerTarget]:
     """Start a server, and end it.
 
     Args:
+        limits: "short", or "default".
+        mutant: The name of one of :mod:`test.hostile.mutants`.
         command: Instead of the engine's.
     """
     port = free_port()
     words = shlex.split((command or SERVERS[engine]).format(python=sys.executable, port=port))
-    with Process(engine, words, folder, ROOT, environment(limits)) as process:
+    with Process(engine, words, folder, ROOT, environment(limits, mutant)) as process:
         process.wait_for_port(port, 2 * PATIENCE)
         yield ServerTarget(engine, port, process)
 
 
 @contextmanager
 def client(
-    engine: str, folder: Path, limits: str = "short", command: str | None = None
+    engine: str,
+    folder: Path,
+    limits: str = "short",
+    mutant: str = "",
+    command: str | None = None,
 ) -> Iterator[ClientTarget]:
     """Start a process of clients, and end it."""
     words = shlex.split((command or CLIENTS[engine]).format(python=sys.executable))
@@ -284,7 +299,7 @@ def client(
             stdout=subprocess.PIPE,
             stderr=output,
             cwd=ROOT,
-            env=environment(limits),
+            env=environment(limits, mutant),
             text=True,
             start_new_session=True,
         )

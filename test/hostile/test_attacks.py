@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from test.hostile import ATTACKS, CLIENT, SERVER, Attack, frames
+from test.hostile import ATTACKS, CLIENT, SERVER, Attack, suites
 from test.hostile.apps import FAULT
 from test.hostile.owners import host_answers
 from test.hostile.targets import CLIENTS, SERVERS, client, server, settles
@@ -17,8 +17,7 @@ from test.stress import linux_only
 
 pytestmark = [pytest.mark.hostile, linux_only]
 
-#: What fills ATTACKS.
-SUITES = [frames]
+assert suites.__all__, "there is nothing to attack with"
 
 START = {SERVER: server, CLIENT: client}
 
@@ -30,9 +29,9 @@ def attacks(role: str, fresh: bool = False) -> Any:
 
 
 @contextmanager
-def started(role: str, engine: str, folder: Path) -> Iterator[Any]:
+def started(role: str, engine: str, folder: Path, mutant: str = "") -> Iterator[Any]:
     """Start a target; fail if it has ended, or logged a traceback that is not the application's."""
-    with START[role](engine, folder) as target:
+    with START[role](engine, folder, mutant=mutant) as target:
         target.echo()
         yield target
         assert target.is_alive

@@ -1,0 +1,325 @@
+"""ws4py, broken on purpose: what shows that the attacks would notice.
+
+Each mutant lacks one defence, in the process that is attacked; its class of attacks has to fail.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from test.hostile import (
+    CLIENT,
+    CLOSING,
+    FLOODS,
+    FRAMES,
+    HANDSHAKE,
+    ISOLATION,
+    SERVER,
+    UTF8,
+    apps,
+)
+from ws4py import _tls, framing, handshake, outgoing, sending, streaming
+from ws4py.closing import Closing
+from ws4py.framing import OPCODE_PONG
+from ws4py.handshake import HeadReader, ServerHandshake
+from ws4py.messaging import ABNORMAL
+from ws4py.outgoing import Outgoing
+from ws4py.server import standalone
+from ws4py.streaming import Stream
+from ws4py.transport import Transport
+from ws4py.websocket import WebSocket
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defence less.
+
+    Attributes:
+        kind: The class of attacks that has to notice.
+        title: Those of that class that are tried: what their names begin with.
+        apply: Breaks ws4py in this process.
+    """
+
+    kind: str
+    title: str
+    apply: Callable[[], None]
+    role: str = SERVER
+    engine: str = "standalone"
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def mutant(
+    kind: str, title: str, role: str = SERVER, engine: str = ""
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Put a mutant into MUTANTS."""
+
+    def add(apply: Callable[[], None]) -> Callable[[], None]:
+        where = engine or ("standalone" if role == SERVER else "threaded")
+        MUTANTS[apply.__name__] = Mutant(kind, title, apply, role, where)
+        return apply
+
+    return add
+
+
+def without(**limits: Any) -> None:
+    apps.LIMITS = replace(apps.LIMITS, **dict.fromkeys(limits))
+
+
+def nothing(*_args: Any, **_kwargs: Any) -> None:
+    """Do nothing."""
+
+
+# Limits.
+
+
+@mutant(FRAMES, "")
+def no_max_message_size() -> None:
+    without(max_message_size=None)
+
+
+@mutant(FRAMES, "")
+def no_max_fragments() -> None:
+    without(max_fragments=None)
+
+
+@mutant(HANDSHAKE, "")
+def no_open_timeout() -> None:
+    without(open_timeout=None)
+
+
+@mutant(CLOSING, "")
+def no_close_timeout() -> None:
+    without(close_timeout=None)
+
+
+@mutant(FLOODS, "")
+def no_write_timeout() -> None:
+    without(write_timeout=None)
+
+
+@mutant(FLOODS, "")
+def no_heartbeat() -> None:
+    apps.HEARTBEAT = 0
+
+
+@mutant(HANDSHAKE, "")
+def endless_heads() -> None:
+    HeadReader._count = nothing  # type: ignore[method-assign]
+
+
+# Frames.
+
+
+@mutant(FRAMES, "")
+def masks_unchecked() -> None:
+    def decode(buf: bytes, pos: int) -> Any:
+        missing, fin, opcode, length, key, start = framing.decode_header(buf, pos)
+        return missing, fin, opcode, length, key or bytes(4), start
+
+    streaming.decode_header = decode  # type: ignore[assignment]
+
+
+def accept_first_bytes(accepted: Callable[[int], bool]) -> None:
+    framing._COMPLAINTS = tuple(
+        None if accepted(first) else complaint
+        for first, complaint in enumerate(framing._COMPLAINTS)
+    )
+
+
+@mutant(FRAMES, "")
+def reserved_bits_accepted() -> None:
+    accept_first_bytes(lambda first: first & 0xF in framing.OPCODES)
+
+
+@mutant(FRAMES, "")
+def reserved_opcodes_accepted() -> None:
+    accept_first_bytes(lambda first: not first & 0x70 and first >> 7 == 1)
+
+
+@mutant(FRAMES, "")
+def fragmented_control_frames_accepted() -> None:
+    accept_first_bytes(lambda first: not first & 0x70 and first & 0xF in framing.OPCODES)
+
+
+@mutant(FRAMES, "")
+def long_lengths_accepted() -> None:
+    framing._decode_length = lambda field: int.from_bytes(field, "big") & ((1 << 63) - 1)
+
+
+@mutant(FRAMES, "")
+def fragments_in_any_order() -> None:
+    Stream._admit = nothing  # type: ignore[method-assign]
+
+
+@mutant(FRAMES, "")
+def close_without_draining() -> None:
+    refuse = WebSocket._refuse
+
+    def refuse_and_end(self: WebSocket, error: Any) -> None:
+        refuse(self, error)
+        self._end()
+
+    WebSocket._refuse = refuse_and_end  # type: ignore[method-assign]
+
+
+# Text.
+
+
+@mutant(UTF8, "")
+def text_unchecked() -> None:
+    Stream._validate = nothing  # type: ignore[method-assign]
+
+
+@mutant(UTF8, "")
+def text_checked_in_pieces() -> None:
+    def validate(_self: Stream, payload: bytes, _last: int) -> None:
+        try:
+            payload.decode()
+        except UnicodeDecodeError as error:
+            raise streaming.TextFrameEncodingException("not UTF-8") from error
+
+    Stream._validate = validate  # type: ignore[method-assign]
+
+
+# Closing.
+
+
+@mutant(CLOSING, "")
+def close_codes_unchecked() -> None:
+    streaming.is_valid_closing_code = lambda _code: True
+
+
+@mutant(CLOSING, "")
+def reasons_unchecked() -> None:
+    streaming.InvalidBytesError = nothing  # type: ignore[assignment, misc]
+
+
+@mutant(CLOSING, "")
+def a_close_unanswered() -> None:
+    def close(self: Closing, *_args: Any, **_kwargs: Any) -> None:
+        self._close_sent = True
+
+    Closing._close = close  # type: ignore[method-assign]
+
+
+# Floods.
+
+
+@mutant(FLOODS, "")
+def pongs_queued() -> None:
+    def send_pong(self: Any, payload: bytes) -> None:
+        self._outgoing += b"".join(self._build(OPCODE_PONG, payload))
+        self._settle()
+
+    sending.Sender._send_pong = send_pong  # type: ignore[method-assign]
+
+
+@mutant(FLOODS, "")
+def peers_read_without_end() -> None:
+    WebSocket._has_room = lambda _self: True  # type: ignore[method-assign]
+    Outgoing._make_room = lambda _self: True  # type: ignore[method-assign]
+
+
+@mutant(FLOODS, "")
+def no_rest_when_descriptors_have_run_out() -> None:
+    standalone._EXHAUSTED = set()
+
+
+@mutant(FLOODS, "")
+def descriptors_kept() -> None:
+    Transport.close = Transport.shutdown  # type: ignore[method-assign]
+
+
+# Isolation.
+
+
+@mutant(ISOLATION, "")
+def closed_raises_through() -> None:
+    def tell_closed(self: Closing, let_go: Callable[[], None]) -> None:
+        self.closed(self.close_code or ABNORMAL, self.close_reason)
+        let_go()
+
+    Closing._tell_closed = tell_closed  # type: ignore[method-assign]
+
+
+@mutant(ISOLATION, "")
+def callbacks_raise_through() -> None:
+    def call(_self: WebSocket, callback: Callable[..., Any], *arguments: Any) -> None:
+        callback(*arguments)
+
+    WebSocket._call = call  # type: ignore[method-assign]
+
+
+class NoLock:
+    """Locks nothing."""
+
+    acquire = release = __exit__ = nothing
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+
+@mutant(ISOLATION, "")
+def lock_removed() -> None:
+    outgoing.Lock = NoLock  # type: ignore[misc, assignment]
+
+
+@mutant(ISOLATION, "", engine="gunicorn-gthread")
+def broadcasts_wait() -> None:
+    sending.broadcasting = nullcontext  # type: ignore[assignment]
+
+
+# Opening handshakes.
+
+
+@mutant(HANDSHAKE, "")
+def keys_and_versions_unchecked() -> None:
+    handshake._require_key = lambda environ: environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
+
+
+@mutant(HANDSHAKE, "")
+def bodies_accepted() -> None:
+    handshake._require_no_body = nothing
+
+
+@mutant(HANDSHAKE, "")
+def origins_unchecked() -> None:
+    ServerHandshake._require_origin = nothing  # type: ignore[method-assign]
+
+
+@mutant(HANDSHAKE, "", role=CLIENT)
+def answers_unchecked() -> None:
+    handshake.check_response = lambda *_: ([], [])
+
+
+@mutant(HANDSHAKE, "", role=CLIENT)
+def masking_keys_known() -> None:
+    sending.urandom = lambda size: b"\x01\x02\x03\x04"[:size]
+
+
+@mutant(HANDSHAKE, "", role=CLIENT)
+def handshake_keys_known() -> None:
+    handshake.urandom = bytes
+
+
+@mutant(HANDSHAKE, "", role=CLIENT)
+def certificates_unchecked() -> None:
+    def context(*_args: Any) -> ssl.SSLContext:
+        return ssl._create_unverified_context()
+
+    _tls.client_context = context
+
+
+@mutant(FRAMES, "", role=CLIENT)
+def masks_of_a_server_unchecked() -> None:
+    def decode(buf: bytes, pos: int) -> Any:
+        missing, fin, opcode, length, _, start = framing.decode_header(buf, pos)
+        return missing, fin, opcode, length, b"", start
+
+    streaming.decode_header = decode  # type: ignore[assignment]
