@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -127,8 +128,12 @@ def accepts(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return the number of a port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """Return the number of a port that nobody listens on.
+
+    It is none of those that the kernel gives to others meanwhile, who ask for any.
+    """
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind((HOST, port))
+            return port
