@@ -133,7 +133,7 @@ def free_port() -> int:
     It is none of those that the kernel gives to others meanwhile, who ask for any.
     """
     while True:
-        port = random.randrange(10_000, 30_000)
+        port = random.SystemRandom().randrange(10_000, 30_000)
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind((HOST, port))
             return port
