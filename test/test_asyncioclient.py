@@ -24,17 +24,12 @@ from test.aio import (
     switch,
     url_of,
 )
+from test.autobahn.processes import free_port
 from test.helpers import TIMEOUT, descriptors, frame
 from ws4py.async_websocket import EchoWebSocket
 from ws4py.client.asyncioclient import WebSocketClient
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.limits import Limits
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-    return port
 
 
 async def converse(client: WebSocketClient) -> None:

@@ -15,6 +15,7 @@ import trustme
 from tornado import gen
 from tornado.ioloop import IOLoop
 
+from test.autobahn.processes import free_port
 from test.helpers import TIMEOUT, Recorder, descriptors, echo_server, eventually, url_of
 from test.regressions import fake_server, read_head
 from ws4py.client.tornadoclient import TornadoWebSocketClient
@@ -66,14 +67,6 @@ def start(io_loop: IOLoop) -> None:
     io_loop.start()
     io_loop.remove_timeout(timeout)
     assert not failed, "the loop was not stopped"
-
-
-@pytest.fixture
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -153,10 +146,10 @@ def test_connect_can_be_yielded(io_loop: IOLoop) -> None:
 
 
 def test_a_refused_connection_that_nobody_waits_for_is_told_to_closed(
-    io_loop: IOLoop, quiet: None, free_port: int
+    io_loop: IOLoop, quiet: None
 ) -> None:
     before = descriptors()
-    client = Client(f"ws://127.0.0.1:{free_port}/")
+    client = Client(f"ws://127.0.0.1:{free_port()}/")
     client.connect()
     start(io_loop)
     (event,) = client.all_events()
@@ -189,9 +182,9 @@ def test_a_bad_header_that_nobody_waits_for_is_told_to_closed(io_loop: IOLoop) -
 
 
 def test_a_failure_that_somebody_waits_for_is_raised_and_not_told(
-    io_loop: IOLoop, quiet: None, free_port: int
+    io_loop: IOLoop, quiet: None
 ) -> None:
-    client = Client(f"ws://127.0.0.1:{free_port}/")
+    client = Client(f"ws://127.0.0.1:{free_port()}/")
     with pytest.raises(OSError, match="Connect call failed"):
         io_loop.run_sync(client.connect)
 
@@ -211,31 +204,31 @@ def test_a_server_that_says_nothing_is_given_up(io_loop: IOLoop) -> None:
 
 
 def test_an_exception_in_closed_is_logged(
-    io_loop: IOLoop, free_port: int, caplog: pytest.LogCaptureFixture
+    io_loop: IOLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Fails(Client):
         def closed(self, code: int, reason: str | None = None) -> None:
             super().closed(code, reason)
             raise LookupError("a fault of the application")
 
-    Fails(f"ws://127.0.0.1:{free_port}/").connect()
+    Fails(f"ws://127.0.0.1:{free_port()}/").connect()
     start(io_loop)
     assert "a fault of the application" in caplog.text
 
 
-def test_closed_may_be_a_coroutine_function(io_loop: IOLoop, free_port: int) -> None:
+def test_closed_may_be_a_coroutine_function(io_loop: IOLoop) -> None:
     class Waits(TornadoWebSocketClient):
         async def closed(self, code: int, reason: str | None = None) -> None:
             await asyncio.sleep(0)
             self.io_loop.stop()
 
-    client = Waits(f"ws://127.0.0.1:{free_port}/")
+    client = Waits(f"ws://127.0.0.1:{free_port()}/")
     client.connect()
     start(io_loop)
     assert client.close_code == 1006
 
 
-def test_closed_can_connect_again(io_loop: IOLoop, quiet: None, free_port: int) -> None:
+def test_closed_can_connect_again(io_loop: IOLoop, quiet: None) -> None:
     class Stubborn(Client):
         turns = 0
 
@@ -244,7 +237,7 @@ def test_closed_can_connect_again(io_loop: IOLoop, quiet: None, free_port: int) 
             if self.turns == 3:
                 super().closed(code, reason)
             else:
-                self.port = free_port if self.turns == 1 else server.server_address[1]
+                self.port = free_port() if self.turns == 1 else server.server_address[1]
                 self.connect()
 
         def opened(self) -> None:
