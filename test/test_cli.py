@@ -197,7 +197,7 @@ def test_a_class_of_the_current_folder_is_served(engine: str, tmp_path: Path) ->
 @every_engine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_closes_every_connection_with_1001(engine: str, number: int) -> None:
-    with Serving("--engine", engine) as server:
+    with Serving("--engine", engine, "--drain", "1") as server:
         clients = [Client(server.url) for _ in range(3)]
         for client in clients:
             client.connect()

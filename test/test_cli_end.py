@@ -76,7 +76,7 @@ def test_what_is_no_time_is_refused(seconds: str) -> None:
 
 @every_engine
 def test_connections_are_closed_one_after_another_and_dropped_at_the_end(engine: str) -> None:
-    with Serving("--engine", engine, "--drain", "1.2") as server:
+    with Serving("--engine", engine, "--drain", "2") as server:
         with connections(server.port, 30) as socks, ThreadPoolExecutor(30) as pool:
             begin = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_connections_are_closed_one_after_another_and_dropped_at_the_end(engine:
     assert [data for data, _ in closes] == [CLOSE] * 30
     times = [when for _, when in closes]
     assert max(times) - min(times) > 0.25
-    assert 0.8 < took < 8  # and not the limit for closing, which is 10 s
+    assert 1.5 < took < 9  # and not the limit for closing, which is 10 s
 
 
 @every_engine

@@ -9,11 +9,17 @@ import pytest
 
 from test.aio import eventually, on_loops, peer_of, serving
 from test.conformance import TEXT
+from test.helpers import HANDSHAKE
 from ws4py import _group
 from ws4py.async_websocket import EchoWebSocket, WebSocket
 from ws4py.limits import Limits
+from ws4py.server.asgi import WebSocketASGIApplication
 
 events: list[Any] = []
+REQUEST = [
+    (name.lower(), value)
+    for name, value in (line.split(b": ") for line in HANDSHAKE.split(b"\r\n")[1:-2])
+]
 
 
 @pytest.fixture(autouse=True)
@@ -80,20 +86,21 @@ async def test_a_peer_that_reads_nothing_is_dropped_when_the_time_is_over() -> N
 
 
 @on_loops
-async def test_a_peer_that_closes_and_reads_nothing_is_dropped_when_the_time_is_over(
+async def test_a_peer_that_has_left_and_reads_nothing_is_dropped_when_the_time_is_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class Sends(WebSocket):
         async def opened(self) -> None:
-            for _ in range(100):
+            for _ in range(400):
                 self.send(b"x" * 65536)
 
         async def closed(self, code: int, reason: str | None = None) -> None:
             events.append(code)
 
     async with serving(Sends, limits=Limits(max_queue=None)) as server, peer_of(server) as peer:
-        peer.send_close(1000)
-        await eventually(lambda: list(server.websockets))
+        peer.writer.write_eof()
+        await eventually(lambda: events)
+        assert list(server.websockets), "TCP has ended as well, which is not what is tested"
         await server.shutdown(drain=0.1)
         assert not list(server.websockets)
     assert "does not end" not in caplog.text
@@ -166,3 +173,24 @@ async def test_only_the_first_drain_of_a_group_tells_how_long() -> None:
     await group.wait_closed()
     with pytest.raises(ValueError, match="drain=-1 is not a number"):
         await group.drain(-1)
+
+
+@on_loops
+async def test_one_that_was_let_in_just_before_is_closed_at_once() -> None:
+    application = WebSocketASGIApplication(EchoWebSocket)
+    sent: asyncio.Queue[Any] = asyncio.Queue()
+    received: asyncio.Queue[Any] = asyncio.Queue()
+    received.put_nowait({"type": "websocket.connect"})
+
+    async def send(event: Any) -> None:
+        sent.put_nowait(event)
+        if event["type"] == "websocket.accept":
+            await application.drain(0)
+
+    scope = {"type": "websocket", "path": "/", "headers": REQUEST, "http_version": "1.1"}
+    serving = asyncio.ensure_future(application(scope, received.get, send))
+    assert (await sent.get())["type"] == "websocket.accept"
+    closing = await sent.get()
+    assert (closing["type"], closing["code"]) == ("websocket.close", 1001)
+    received.put_nowait({"type": "websocket.disconnect", "code": 1001})
+    await serving

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from select import select
 from typing import Any
 
 import gevent
@@ -32,6 +33,8 @@ STOP_WAITS = [
     for engine in SERVERS
     if engine.name in ("standalone", "wsgiref", "asyncio", "uvloop", "gevent")
 ]
+
+GREENLETS = [engine for engine in SERVERS if engine.name == "gevent"]
 
 
 def _name(engine: Engine) -> str:
@@ -61,16 +64,24 @@ def end_of(peer: Peer) -> tuple[Any, float]:
     return closing, when
 
 
-def test_closes_are_spread_and_answers_end_it_early(link: Link) -> None:
-    pairs = [link(), *(link.again() for _ in range(THREADS - 1))]
-    peers = [peer for _, peer in pairs]
-    with ThreadPoolExecutor(len(peers)) as pool, draining(link, 0.8):
+def test_one_is_closed_after_another_and_those_that_wait_are_served(link: Link) -> None:
+    peers = [link(Echo)[1], link.again()[1], link.again()[1]]
+    with draining(link, 600):
+        ready, _, _ = select([peer.sock for peer in peers], [], [], TIMEOUT)
+        (first,) = [peer for peer in peers if peer.sock in ready]
+        assert end_of(first)[0] == (1001, "Server is shutting down")
+        peers.remove(first)
+        for peer in peers:
+            peer.send(TEXT, b"still here")
+            assert peer.message() == (TEXT, b"still here")
+            end(peer)
+
+
+def test_all_are_closed_by_half_the_time(link: Link) -> None:
+    peers = [link()[1], *(link.again()[1] for _ in range(THREADS - 1))]
+    with ThreadPoolExecutor(len(peers)) as pool, draining(link, 0.6):
         ends = list(pool.map(end_of, peers))
     assert [closing for closing, _ in ends] == [(1001, "Server is shutting down")] * THREADS
-    times = [when for _, when in ends]
-    assert max(times) - min(times) > 0.15
-    codes = [ws.all_events()[-1][1] for ws, _ in pairs]
-    assert codes == [1001] * THREADS or link.engine.name in HOSTS
 
 
 def test_the_time_is_not_waited_for_when_all_have_answered(link: Link) -> None:
@@ -145,7 +156,7 @@ def test_a_manager_that_was_given_is_drained_by_whoever_gave_it(manager: WebSock
 def test_another_stop_meanwhile_does_not_cut_the_time_short(link: Link) -> None:
     pairs = [link(), link.again()]
     peers = [peer for _, peer in pairs]
-    with ThreadPoolExecutor(2) as pool, draining(link, 1):
+    with ThreadPoolExecutor(2) as pool, draining(link, 2):
         ends = [pool.submit(end_of, peer) for peer in peers]
         wait(ends, TIMEOUT, FIRST_COMPLETED)
         link.served.stop()
