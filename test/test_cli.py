@@ -197,7 +197,7 @@ def test_a_class_of_the_current_folder_is_served(engine: str, tmp_path: Path) ->
 @every_engine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_closes_every_connection_with_1001(engine: str, number: int) -> None:
-    with Serving("--engine", engine) as server:
+    with Serving("--engine", engine, "--drain", "1") as server:
         clients = [Client(server.url) for _ in range(3)]
         for client in clients:
             client.connect()
@@ -216,15 +216,6 @@ def test_a_signal_ends_a_server_that_nobody_is_connected_to(engine: str, number:
         assert server.errors == ""
 
 
-@every_engine
-def test_a_second_signal_changes_nothing(engine: str) -> None:
-    with Serving("--engine", engine) as server, Client(server.url) as client:
-        server.process.send_signal(signal.SIGINT)
-        assert server.end(signal.SIGTERM) == 0
-        assert client.next_event()[:2] == ("closed", 1001)
-        assert server.errors == ""
-
-
 def test_a_signal_does_not_wait_for_a_handshake_that_is_not_complete() -> None:
     with Serving() as server:
         silent = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT)
@@ -236,8 +227,10 @@ def test_a_signal_does_not_wait_for_a_handshake_that_is_not_complete() -> None:
 
 
 @every_engine
-def test_the_close_frame_of_a_signal_stands_on_the_wire(engine: str) -> None:
-    with Serving("--engine", engine) as server:
+def test_the_close_frame_of_a_signal_stands_on_the_wire_and_its_answer_ends_it(
+    engine: str,
+) -> None:
+    with Serving("--engine", engine, "--drain", "600") as server:
         sock, _ = raw_connection(server.port)
         with sock:
             sock.sendall(frame(1, b"ready"))

@@ -173,6 +173,20 @@ def test_nothing_is_accepted_once_it_was_drained(request_: Request) -> None:
     assert request_.refused_by(application) == (503, "this server is about to stop\n")
 
 
+def test_one_that_was_let_in_just_before_is_closed_at_once(request_: Request) -> None:
+    class Late(EchoSocket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            application.drain()
+
+    application = WebSocketWSGIApplication(handler_cls=Late)
+    request_.send_to(application)
+    read_head(request_.peer.sock)
+    assert request_.peer.close_frame() == (1001, "Server is shutting down")
+    request_.peer.send_close(1001)
+    request_.peer.leave()
+
+
 def test_a_manager_that_does_not_run_here_is_a_503(
     request_: Request, caplog: pytest.LogCaptureFixture
 ) -> None:

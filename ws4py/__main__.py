@@ -60,6 +60,8 @@ def make_parser() -> Parser:
     add("--max-message-size", type=_natural, metavar="BYTES", help="instead of the class's")
     add("--origin", action="append", metavar="URL", help="an Origin that is allowed; repeatable")
     add("--heartbeat", type=_seconds, metavar="SECONDS", help="between two Pings; 0 for none")
+    drain = "for the end, in which connections are closed one after another (default %(default)s)"
+    add("--drain", type=_seconds, metavar="SECONDS", default=5.0, help=drain)
     connecting = commands.add_parser("connect", help="send lines, print messages")
     connecting.set_defaults(command=connect)
     connecting.add_argument("url", metavar="URL")
@@ -115,7 +117,7 @@ def load(name: str) -> Any:
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve until SIGINT or SIGTERM, and end gracefully; a second one ends the process at once."""
     handler = load(arguments.handler)
     try:
         serving = Serving(
@@ -128,6 +130,7 @@ def serve(arguments: argparse.Namespace) -> int:
             arguments.origin,
             limits_of(arguments, handler),
             arguments.heartbeat,
+            arguments.drain,
         )
         server = on_engine(SERVERS, arguments.engine)(serving)
     except FileNotFoundError as error:
@@ -137,11 +140,26 @@ def serve(arguments: argparse.Namespace) -> int:
         raise UsageError(f"cannot listen on {address}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: server.stop())
+    stop_on_signal(server.stop)
     announce(arguments, server.address)
     server.serve()
     return 0
+
+
+def stop_on_signal(stop: Callable[[], object]) -> None:
+    """Call ``stop`` at the first SIGINT or SIGTERM; the next one is left to the system.
+
+    That ends the process whatever the program is at: a callback that does not return, say.
+    """
+
+    def handle(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        signal.signal(number, handle)
 
 
 def on_engine(table: Mapping[str, Callable[..., Any]], engine: str) -> Callable[..., Any]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from typing import Any, Callable
 
+from ws4py._group import WebSockets, wait_in, wake
+from ws4py.draining import go_away
 from ws4py.driver import Threads
 from ws4py.heartbeat import Pulse
-from ws4py.sending import broadcast
 from ws4py.transport import Data, Transport
 from ws4py.websocket import WebSocket
 
@@ -246,6 +246,8 @@ class Connection(Threads, asyncio.Protocol):
         if websocket._ending:
             self.finish(websocket)
             return
+        if self._group is not None and self._group.is_draining:
+            go_away(websocket)
         if websocket.heartbeat_freq and self.no_pings is None:
             Pulse(websocket, websocket.heartbeat_freq).schedule()
         if websocket._pending():
@@ -366,62 +368,20 @@ class Connection(Threads, asyncio.Protocol):
         for future in list(self._ends):
             wake(future)
 
+    def abort(self) -> None:
+        """Drop TCP, whatever it has still to send."""
+        self._transport.shutdown()
+
+    def give_up(self) -> None:
+        """Tell of the end of a connection whose callbacks do not end."""
+        self.abort()
+        self._has_ended = self._transport.lost = True
+        self._tell_ended()
+
     async def wait_ended(self) -> None:
         """Wait until ``closed`` has returned and TCP has ended."""
         if not (self._has_ended and self._transport.lost):
             await wait_in(self._ends)
-
-
-class WebSockets:
-    """The websockets of a server that are connected: iterate, or take the ``len``."""
-
-    def __init__(self) -> None:
-        self._connections: set[Connection] = set()
-        self._waiters: list[asyncio.Future[None]] = []
-
-    def __len__(self) -> int:
-        return len(self._connections)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter([each.websocket for each in list(self._connections)])
-
-    def broadcast(self, message: Any, binary: bool = False) -> None:
-        """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
-        broadcast(self, message, binary)
-
-    def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
-        """Begin the closing handshake of each websocket; do not wait for any."""
-        for websocket in self:
-            websocket.close(code=code, reason=message)
-
-    async def wait_closed(self) -> None:
-        """Wait until each websocket has ended, after :meth:`close_all`.
-
-        That takes the longest ``limits.close_timeout`` of them; a callback that is still at work
-        then is cancelled, and so is ``closed`` after the same time again.
-        """
-        waits = [websocket.limits.close_timeout for websocket in self]
-        seconds = None if None in waits else max(filter(None, waits), default=1.0)
-        while self._connections:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wait_idle(), seconds)
-            for websocket in self:
-                if getattr(websocket, "_awaits", False):
-                    websocket._cancel()
-
-    async def _wait_idle(self) -> None:
-        while self._connections:
-            await wait_in(self._waiters)
-
-    def _add(self, connection: Connection) -> None:
-        self._connections.add(connection)
-
-    def _discard(self, connection: Connection) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            waiters, self._waiters = self._waiters, []
-            for future in waiters:
-                wake(future)
 
 
 class Ready:
@@ -463,20 +423,3 @@ class Room:
         if websocket._over or websocket._broken or websocket._ending:
             return False
         return websocket._queued > websocket.limits.low_water or websocket._source is not None
-
-
-async def wait_in(waiters: list[asyncio.Future[None]]) -> None:
-    """Wait for a future of this wait's own among ``waiters``; who gives up leaves none."""
-    future = asyncio.get_running_loop().create_future()
-    waiters.append(future)
-    try:
-        await future
-    finally:
-        if future in waiters:
-            waiters.remove(future)
-
-
-def wake(future: asyncio.Future[None]) -> None:
-    """Give a future its result, unless it has one or was cancelled."""
-    if not future.done():
-        future.set_result(None)

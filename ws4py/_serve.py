@@ -8,7 +8,7 @@ import sys
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
-from signal import SIGINT, SIGTERM
+from functools import partial
 from socket import AF_INET, AF_INET6, create_server, socket
 from ssl import SSLContext
 from threading import Thread
@@ -40,6 +40,7 @@ class Serving:
     origins: list[str] | None
     limits: Limits
     heartbeat: float | None
+    drain: float
     context: SSLContext | None = None
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ BACKLOG = 1024
 class Server(NamedTuple):
     """A server that listens on ``address``.
 
-    ``serve`` serves until a signal's handler has called ``stop``.
+    ``serve`` serves until a signal's handler has called ``stop``, and until all has ended then.
     """
 
     address: Any
@@ -92,7 +93,7 @@ def standalone(serving: Serving) -> Server:
             server.serve_forever()
 
     def stop() -> None:
-        loop.call_soon(server.shutdown)
+        loop.call_soon(partial(server.shutdown, serving.drain))
         loop.wake()
 
     return Server(server.server_address, serve, stop)
@@ -130,8 +131,11 @@ def wsgiref(serving: Serving) -> Server:
         with server:
             server.serve_forever()
 
-    # shutdown waits for serve_forever, which runs in this thread.
-    return Server(server.server_address, serve, lambda: Thread(target=server.shutdown).start())
+    def stop() -> None:
+        # It waits for serve_forever, which runs in this thread.
+        Thread(target=server.shutdown, args=(serving.drain,)).start()
+
+    return Server(server.server_address, serve, stop)
 
 
 def on_loop(
@@ -179,8 +183,7 @@ def on_asyncio(serving: Serving) -> Server:
         return server.sockets[0].getsockname()
 
     async def stop() -> None:
-        server.close()
-        await server.wait_closed()
+        await server.shutdown(serving.drain)
 
     return on_loop(start, stop)
 
@@ -203,7 +206,7 @@ def on_cherrypy(serving: Serving) -> Server:
     if serving.context is not None:
         server.ssl_module, server.ssl_context = "builtin", serving.context
         server.ssl_certificate, server.ssl_private_key = serving.certfile, serving.keyfile
-    WebSocketPlugin(engine).subscribe()
+    WebSocketPlugin(engine, drain=serving.drain).subscribe()
     cherrypy.tools.websocket = WebSocketTool()
     options = {"on": True, "handler_cls": serving.handler, **serving.options()}
     config = {f"tools.websocket.{name}": value for name, value in options.items()}
@@ -249,8 +252,7 @@ def on_tornado(serving: Serving) -> Server:
     async def stop() -> None:
         http[0].stop()
         await http[0].close_all_connections()
-        websockets.close_all()
-        await websockets.wait_closed()
+        await websockets.drain(serving.drain)
 
     return on_loop(start, stop)
 
@@ -270,15 +272,13 @@ def on_gevent(serving: Serving) -> Server:
     tls = {} if serving.context is None else {"ssl_context": serving.context}
     server = WSGIServer(listen(serving), application, log=None, **tls)
     ended = gevent.event.Event()
-    # A signal's handler may not switch; and it is called when the hub is given something to do.
-    watchers = [gevent.get_hub().loop.signal(number) for number in (SIGINT, SIGTERM)]
 
     def serve() -> None:
-        for watcher in watchers:
-            watcher.start(ended.set)
         server.start()
-        ended.wait()
-        server.stop()
+        # A signal's handler is called once the hub has something to do.
+        while not ended.wait(0.2):
+            pass
+        server.stop(drain=serving.drain)
 
     return Server(server.address, serve, ended.set)
 
@@ -309,11 +309,26 @@ def on_asgi(serving: Serving) -> Server:
         return sock.getsockname()
 
     async def stop() -> None:
-        # Before uvicorn closes all connections, with another code.
-        application.close_all()
-        await application.wait_closed()
+        # Before uvicorn does both, and closes all connections with another code.
+        for listening in getattr(server, "servers", ()):
+            listening.close()
+        end = asyncio.get_running_loop().time() + serving.drain
+        await application.drain(serving.drain)
+        await wait_for_answers(end)
         server.should_exit = True
         await serves[0]
+
+    async def wait_for_answers(end: float) -> None:
+        """Let uvicorn wait for the clients' answers, which it tells nobody of, until ``end``."""
+        loop = asyncio.get_running_loop()
+        while connections() and loop.time() < end:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.05)
+        for connection in connections():
+            connection.transport.abort()
+
+    def connections() -> list[Any]:
+        everyone, kind = server.server_state.connections, config.ws_protocol_class
+        return [each for each in everyone if isinstance(each, kind)]
 
     return on_loop(start, stop)
 

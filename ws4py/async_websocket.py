@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial
 from inspect import isawaitable
 from logging import getLogger
 from typing import Any, Callable, Generic, TypeVar
@@ -312,11 +313,14 @@ class WebSocket(websocket.WebSocket):
             self._transport.close()
         seconds = self.limits.close_timeout
         if self._deadline is None and seconds is not None:
-            self._deadline = self._driver.call_later(seconds, self._expire)
+            late = partial(self._drop, f"a callback did not return in {seconds} s")
+            self._deadline = self._driver.call_later(seconds, late)
 
-    def _expire(self) -> None:
-        if not self._finishing:
-            super()._expire()
+    def _drop(self, why: str) -> None:
+        if self._finishing:
+            logger.info("A callback is cancelled: %s", why)
+        else:
+            super()._drop(why)
         self._backlog.clear()  # Its callbacks would come after the end, and might wait as well.
         _cancel(self._task, self._main)
 

@@ -122,13 +122,15 @@ class Closing(Sender):
             return
         seconds = self.limits.close_timeout
         if seconds is not None:
-            self._deadline = self._driver.call_later(seconds, self._expire)
+            late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
+            self._deadline = self._driver.call_later(seconds, late)
             if self._over:  # The peer was faster.
                 self._deadline.cancel()
         self._settle()
 
-    def _expire(self) -> None:
-        self._lose(f"the peer did not end the connection in {self.limits.close_timeout} s")
+    def _drop(self, why: str) -> None:
+        """End a connection whose time is over, whoever is at work on it."""
+        self._lose(why)
 
     def _lose(self, why: str) -> None:
         with self._lock:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from logging import getLogger
 from threading import Lock, Thread
 from typing import Any, Callable
 
+from ws4py.draining import check_drain, draining
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop
@@ -86,7 +87,8 @@ class WebSocketManager(Threads, Thread):
         self.running = False
         self.poller = poller if poller is not None else _best_poller()
         self.loop = Loop(self.poller)
-        self._stopped = self._has_run = False
+        self._stopped = self._has_run = self._drained = False
+        self._drain: float | None = None
         # Whether a callback may be running in the loop's thread.
         self._serving = True
 
@@ -262,13 +264,24 @@ class WebSocketManager(Threads, Thread):
     def _is_closing(self) -> bool:
         return any(websocket.close_sent for websocket in self)
 
-    def stop(self) -> None:
+    def stop(self, drain: float | None = None) -> None:
         """Take no more websockets, and end.
 
         Those that are closing have until their ``limits.close_timeout``; the others are terminated.
         ``closed`` has been called for each when ``join`` returns; if the manager does not run,
-        when this does.
+        when this does. Only the first call matters.
+
+        Args:
+            drain: Seconds in which all are ended instead: they are closed with 1001, evenly
+                spread over the first half of that time, and dropped at its end. 0 does both at
+                once, as a manager that does not run always does.
+
+        Raises:
+            ValueError: ``drain`` is negative, or not a number.
         """
+        check_drain(drain)
+        if not self._stopped:
+            self._drain = drain
         self._stopped = True
         self.running = False
         if self.loop.running or self.is_alive():
@@ -277,11 +290,21 @@ class WebSocketManager(Threads, Thread):
             self._shut_down()
 
     def _shut_down(self) -> None:
-        if self._has_run:
+        if self._drain is not None:
+            self._take_step(draining(lambda: self, self._drain if self._has_run else 0))
+            self.loop.run(lambda: not self._drained)
+        elif self._has_run:
             self.loop.run(self._is_closing)
         for websocket in self:
             self._terminate(websocket)
         self.loop.close()
+
+    def _take_step(self, steps: Generator[float, None, None]) -> None:
+        seconds = next(steps, None)
+        if seconds is None:
+            self._drained = True
+        else:
+            self.loop.call_later(seconds, partial(self._take_step, steps))
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; do not wait for any.

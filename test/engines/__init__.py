@@ -18,11 +18,13 @@ class Served:
         port: Where it listens.
         broadcast: Sends to all its websockets.
         stop: Stops it, as a program would at its end; harmless a second time.
+        drain: Ends its websockets in a number of seconds, and waits for that.
     """
 
     port: int
     broadcast: Callable[..., object]
     stop: Callable[[], object]
+    drain: Callable[[float], object]
 
 
 @dataclass

@@ -121,7 +121,7 @@ def served(
             run(stopped(application))
 
         try:
-            yield Served(port, broadcast, stop)
+            yield Served(port, broadcast, stop, lambda seconds: run(application.drain(seconds)))
         finally:
             run(end(application))
 

@@ -66,7 +66,8 @@ def served(
             run(call(server.broadcast, message, binary))
 
         try:
-            yield Served(server.sockets[0].getsockname()[1], broadcast, stop)
+            port = server.sockets[0].getsockname()[1]
+            yield Served(port, broadcast, stop, lambda seconds: run(server.shutdown(seconds)))
         finally:
             stop()
 

@@ -21,7 +21,8 @@ from ws4py.server.wsgiutils import WebSocketWSGIApplication
 @contextmanager
 def standalone(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator[Served]:
     with echo_server(handler, ssl_context=tls, heartbeat_freq=None, **options) as server:
-        yield Served(server.server_address[1], server.manager.broadcast, server.server_close)
+        broadcast, close = server.manager.broadcast, server.server_close
+        yield Served(server.server_address[1], broadcast, close, server.shutdown)
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def wsgiref(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterato
         server.server_close()
 
     try:
-        yield Served(server.server_port, server.manager.broadcast, stop)
+        yield Served(server.server_port, server.manager.broadcast, stop, server.shutdown)
     finally:
         stop()
 

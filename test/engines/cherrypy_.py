@@ -118,7 +118,12 @@ def builtin(handler: Any, tls: Any, **options: Any) -> Iterator[Served]:
     if isinstance(tls, ssl.SSLContext):
         tls = TLSAdapter(tls)
     with serving(app, plugin, tls) as server:
-        yield Served(port_of(server), plugin.broadcast, plugin.bus.stop)
+
+        def drain(seconds: float) -> None:
+            plugin.drain = seconds
+            plugin.bus.stop()
+
+        yield Served(port_of(server), plugin.broadcast, plugin.bus.stop, drain)
 
 
 def pyopenssl(certificate: Path, handler: Any, _tls: ssl.SSLContext, **options: Any) -> Any:

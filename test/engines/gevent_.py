@@ -77,7 +77,8 @@ def server(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator
             hub.call(running.websockets.broadcast, message, binary)
 
         try:
-            yield Served(running.server_port, broadcast, partial(hub.call, running.stop))
+            stop = partial(hub.call, running.stop)
+            yield Served(running.server_port, broadcast, stop, partial(stop, None))
         finally:
             hub.call(running.stop, 0.5)  # A peer that the test has left does not answer.
 

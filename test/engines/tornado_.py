@@ -46,6 +46,10 @@ class TornadoServer:
     async def broadcast(self, message: Any, binary: bool = False) -> None:
         self.websockets.broadcast(message, binary)
 
+    async def drain(self, seconds: float) -> None:
+        """End its websockets in a time."""
+        await self.websockets.drain(seconds)
+
     async def stop(self) -> None:
         """End as a program would."""
         self._server.stop()
@@ -82,7 +86,7 @@ def served(handler: Any, tls: ssl.SSLContext | None, **options: Any) -> Iterator
             run(server.stop())
 
         try:
-            yield Served(server.port, broadcast, stop)
+            yield Served(server.port, broadcast, stop, lambda seconds: run(server.drain(seconds)))
         finally:
             stop()
 

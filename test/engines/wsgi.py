@@ -40,7 +40,7 @@ def serving(
         thread.join(TIMEOUT)
 
     try:
-        yield Served(port, application.broadcast, end)
+        yield Served(port, application.broadcast, end, application.drain)
     finally:
         end()
 

@@ -12,7 +12,7 @@ from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.limits import Limits
 from ws4py.websocket import WebSocket, check_callbacks
 
-__all__ = ["Acceptor", "add_addresses"]
+__all__ = ["Acceptor", "add_addresses", "check_open"]
 
 logger = getLogger("ws4py")
 
@@ -81,6 +81,16 @@ class Acceptor:
         if websocket.heartbeat_freq is None:
             websocket.heartbeat_freq = self.heartbeat_freq
         return websocket
+
+
+def check_open(is_stopping: bool) -> None:
+    """See to it that no websocket is opened by a server that is about to stop.
+
+    Raises:
+        HandshakeError: It is; the status is 503.
+    """
+    if is_stopping:
+        raise HandshakeError("this server is about to stop", 503)
 
 
 def add_addresses(environ: dict[str, Any], sock: Any) -> None:

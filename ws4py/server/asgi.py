@@ -23,7 +23,7 @@ from ws4py._asyncio import WebSockets
 from ws4py.exc import HandshakeError
 from ws4py.handshake import PROTOCOLS, Fields, Head, make_environ, refusal
 from ws4py.limits import Limits
-from ws4py.server._accept import add_addresses
+from ws4py.server._accept import add_addresses, check_open
 from ws4py.server._opening import Handler, Site
 from ws4py.websocket import WebSocket
 
@@ -98,6 +98,18 @@ class WebSocketASGIApplication:
         """
         await self._connected.wait_closed()
 
+    async def drain(self, seconds: float) -> None:
+        """Close each websocket with 1001, and wait until each has ended.
+
+        The closes are evenly spread over the first half of ``seconds``, so that not all clients
+        connect again at once; what is left at the end of the time is dropped. From now on new
+        handshakes are refused. To be called before the host stops, which closes all at once.
+
+        Raises:
+            ValueError: ``seconds`` is negative, or not a number.
+        """
+        await self._connected.drain(seconds)
+
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Serve a connection, answer a request, or take part in the lifespan."""
         if scope["type"] == "websocket":
@@ -114,6 +126,7 @@ class WebSocketASGIApplication:
             return
         host = Host(scope, receive, send)
         try:
+            check_open(self._connected.is_draining)
             environ = _make_environ(scope, host)
             acceptor = self._site.acceptor(environ)
             agreed = acceptor.handshake.agree(environ)

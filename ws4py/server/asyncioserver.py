@@ -25,6 +25,7 @@ from ssl import SSLContext
 from typing import Any, Callable
 
 from ws4py._asyncio import Connection, LoopTransport, WebSockets
+from ws4py.draining import check_drain
 from ws4py.limits import Limits
 from ws4py.server._opening import Answer, Handler, Opening, Site
 from ws4py.websocket import EchoWebSocket, WebSocket
@@ -188,13 +189,37 @@ class WebSocketServer:
 
     def close(self) -> None:
         """Stop listening, and close each websocket with 1001; from the loop's thread."""
+        if self._stop_listening():
+            self.close_all()
+
+    def _stop_listening(self) -> bool:
+        """Stop listening; say whether this is the first call that had anything to stop."""
         if self._server is None or self._closed is None or self.is_closing:
-            return
+            return False
         self._server.close()
         for opening in list(self._openings):
             opening.abort()
-        self.close_all()
         self._closed.set_result(None)
+        return True
+
+    async def shutdown(self, drain: float | None = None) -> None:
+        """Stop listening, close each websocket with 1001, and wait until each has ended.
+
+        Args:
+            drain: Seconds in which that is done: the closes are evenly spread over the first half
+                of that time, so that not all clients connect again at once; what is left at its
+                end is dropped. By default it is :meth:`close` and :meth:`wait_closed`.
+
+        Raises:
+            ValueError: ``drain`` is negative, or not a number.
+        """
+        check_drain(drain)
+        if drain is None:
+            self.close()
+        else:
+            self._stop_listening()
+            await self._connected.drain(drain)
+        await self.wait_closed()
 
     async def serve_forever(self) -> None:
         """Serve until :meth:`close`; cancelled, close first."""

@@ -35,6 +35,7 @@ from cherrypy._cpserver import Server
 from cherrypy.process.plugins import SimplePlugin
 from cherrypy.process.servers import ServerAdapter
 
+from ws4py.draining import check_drain
 from ws4py.exc import HandshakeError
 from ws4py.handshake import refusal
 from ws4py.limits import Limits
@@ -50,6 +51,8 @@ logger = getLogger("ws4py")
 _SWITCHING = "101 Switching Protocols"
 #: The priority of our ``start``: a daemon has been forked (65), and no server accepts yet (75).
 _BEFORE_SERVERS = 70
+#: The priority of our ``stop``: no server accepts any more (50).
+_AFTER_SERVERS = 60
 #: Seconds that the end of the engine waits for websockets that do not end, such as one whose
 #: callback does not return. Longer than the ``close_timeout`` of ``Limits()``.
 _PATIENCE = 20.0
@@ -214,15 +217,27 @@ class WebSocketPlugin(SimplePlugin):
             the engine stops; it has to be started, and stopped, by whoever made it.
         poller: What the plugin's own manager polls with. It ends with that manager: once the engine
             has been stopped and is started again, there is one of the default kind.
+        drain: Seconds in which the end of the engine ends all websockets: they are closed with
+            1001, evenly spread over the first half of that time, and dropped at its end. By
+            default all are closed at once, and each has its ``limits.close_timeout``.
 
     Attributes:
         manager: The :class:`ws4py.manager.WebSocketManager`; another one after a restart.
+
+    Raises:
+        ValueError: ``drain`` is negative, or not a number.
     """
 
     def __init__(
-        self, bus: Any, manager: WebSocketManager | None = None, poller: Any = None
+        self,
+        bus: Any,
+        manager: WebSocketManager | None = None,
+        poller: Any = None,
+        drain: float | None = None,
     ) -> None:
+        check_drain(drain)
         super().__init__(bus)
+        self.drain = drain
         self._owns_manager = manager is None
         self.manager = WebSocketManager(poller) if manager is None else manager
         self._has_stopped = False
@@ -231,6 +246,7 @@ class WebSocketPlugin(SimplePlugin):
         """Listen to the bus; start at once if it runs already."""
         super().subscribe()
         self.bus.subscribe("start", self.start, priority=_BEFORE_SERVERS)
+        self.bus.subscribe("stop", self.stop, priority=_AFTER_SERVERS)
         self.bus.subscribe("handle-websocket", self.handle)
         self.bus.subscribe("websocket-broadcast", self.broadcast)
         if self.bus.state == self.bus.states.STARTED:
@@ -291,12 +307,14 @@ class WebSocketPlugin(SimplePlugin):
     def cleanup(self) -> None:
         """Close all websockets with 1001, and wait for their ends; stop the plugin's own manager.
 
-        A peer that does not answer is dropped after its ``limits.close_timeout``.
+        A peer that does not answer is dropped after its ``limits.close_timeout``, or when the
+        ``drain`` is over.
         """
         if not self._owns_manager:
             return
         self._has_stopped = True
-        self.manager.close_all()
-        self.manager.stop()
+        if self.drain is None:
+            self.manager.close_all()
+        self.manager.stop(self.drain)
         if self.manager.is_alive() and self.manager is not current_thread():
-            self.manager.join(_PATIENCE)
+            self.manager.join(_PATIENCE + (self.drain or 0))

@@ -13,15 +13,18 @@ Nothing has to be patched, unless the application itself uses what would block.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import closing, suppress
 from functools import partial
 from logging import getLogger
 from typing import Any
 
+import gevent
 from gevent import Timeout, getcurrent, pywsgi
 from gevent.pool import Pool
 
 from ws4py._gevent import GreenletDriver, wrap_socket
+from ws4py.draining import GRACE, check_drain, draining, go_away
 from ws4py.limits import Limits
 from ws4py.sending import broadcast
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
@@ -126,6 +129,7 @@ class GEventWebSocketPool(Pool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._websockets: set[WebSocket] = set()
+        self._drainer: Any = None
 
     def track(self, websocket: WebSocket) -> Any:
         """Return a new greenlet that runs ``websocket``."""
@@ -147,7 +151,7 @@ class GEventWebSocketPool(Pool):
         websocket._driver = GreenletDriver()
         self._websockets.add(websocket)
         if self.ending:
-            self.clear()
+            go_away(websocket)
         try:
             websocket.run()
         finally:
@@ -165,6 +169,31 @@ class GEventWebSocketPool(Pool):
         """
         for websocket in list(self._websockets):
             websocket.close(code, message)
+
+    def drain(self, seconds: float) -> None:
+        """Close each websocket with 1001, and drop those that have not ended in ``seconds``.
+
+        The closes are evenly spread over the first half of that time, so that not all clients
+        connect again at once; ``join`` waits for the greenlets. A call while another one is at
+        work waits for that.
+
+        Raises:
+            ValueError: ``seconds`` is negative, or not a number.
+        """
+        steps = draining(lambda: list(self._websockets), seconds)
+        if not self.is_draining:
+            self._drainer = gevent.spawn(_take_steps, steps)
+        self._drainer.join()
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether :meth:`drain` is at work."""
+        return self._drainer is not None and not self._drainer.ready()
+
+
+def _take_steps(steps: Generator[float, None, None]) -> None:
+    for seconds in steps:
+        gevent.sleep(seconds)
 
 
 class WSGIServer(pywsgi.WSGIServer):
@@ -215,12 +244,25 @@ class WSGIServer(pywsgi.WSGIServer):
         self.websockets.ending = False
         super().start()
 
-    def stop(self, timeout: float | None = None) -> None:
+    def stop(self, timeout: float | None = None, drain: float | None = None) -> None:
         """Stop accepting, and close all websockets with 1001.
 
         Returns once they have ended. Those that have not in ``timeout`` seconds are killed.
+
+        Args:
+            drain: Seconds in which they are to end first: they are closed evenly spread over the
+                first half of that time, so that not all clients connect again at once, and
+                dropped at its end. ``timeout`` begins then, and is 1 by default.
+
+        Raises:
+            ValueError: ``drain`` is negative, or not a number.
         """
+        check_drain(drain)
         self.close()
         self.websockets.ending = True
-        self.websockets.clear()
+        if drain is not None or self.websockets.is_draining:
+            self.websockets.drain(drain or 0)
+            timeout = GRACE if timeout is None else timeout
+        else:
+            self.websockets.clear()
         super().stop(timeout)

@@ -10,11 +10,13 @@ import errno
 import socket
 import ssl
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from threading import Event
 from typing import Any, Callable
 
+from ws4py.draining import check_drain
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server._opening import Handler, Opening, Site
@@ -123,18 +125,33 @@ class WebSocketServer:
         finally:
             self._ended.set()
 
-    def shutdown(self) -> None:
+    def shutdown(self, drain: float | None = None) -> None:
         """Stop accepting, and let :meth:`serve_forever` return.
 
         The server's own manager closes its connections with 1001 first; one that was given goes
         on with them. Waits for that, unless this is called in the thread that serves.
+
+        Args:
+            drain: Seconds in which all connections end. They are closed evenly spread over the
+                first half of that time, so that not all clients connect again at once; those that
+                are left at its end are dropped. Meanwhile new connections are refused by the
+                system. By default all are closed at once, and each has its
+                ``limits.close_timeout``.
+
+        Raises:
+            ValueError: ``drain`` is negative, or not a number; or the manager was given, which has
+                a ``stop(drain)`` of its own.
         """
+        check_drain(drain)
+        if drain is not None and not self._owns_manager:
+            raise ValueError(f"drain={drain!r} is for stop() of the manager that was given")
+        stop = partial(self._stop, drain)
         loop = self.manager.loop
         if not loop.running or loop.is_current:
-            self._stop()
+            stop()
             return
         # Not in the middle of a handshake: its websocket would be closed without a Close.
-        loop.call_soon(self._stop)
+        loop.call_soon(stop)
         if self._owns_manager and self.manager.is_alive():
             self.manager.join()
         else:
@@ -146,18 +163,24 @@ class WebSocketServer:
         Harmless before :meth:`serve_forever`, and when it is called again.
         """
         self.shutdown()
+        self._close_socket()
+
+    def _close_socket(self) -> None:
         if self.socket.fileno() >= 0 and isinstance(self.server_address, str):
             Path(self.server_address).unlink(missing_ok=True)
         self.socket.close()
 
-    def _stop(self) -> None:
+    def _stop(self, drain: float | None) -> None:
         if self._closed:
             return
         self._closed = True
         if self.socket.fileno() >= 0:
             self.manager.loop.unwatch(self.socket.fileno())
         self.manager.loop.call_soon(self._drop_openings)
-        if self._owns_manager:
+        if drain is not None:
+            self._close_socket()
+            self.manager.stop(drain)
+        elif self._owns_manager:
             self.manager.close_all()
             self.manager.stop()
         else:

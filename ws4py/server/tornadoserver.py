@@ -27,7 +27,7 @@ from ws4py._asyncio import Connection, WebSockets
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, Fields, Head, make_environ, refusal
 from ws4py.limits import Limits
-from ws4py.server._accept import Acceptor, add_addresses
+from ws4py.server._accept import Acceptor, add_addresses, check_open
 from ws4py.server._iostream import adopt
 from ws4py.websocket import WebSocket
 
@@ -65,8 +65,8 @@ class WebSocketHandler(RequestHandler):
             protocols, extensions, origins, limits: As for
                 :class:`ws4py.server.standalone.WebSocketServer`.
             heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
-            websockets: Has each websocket while it is connected: for broadcasts, and to close
-                them before the loop is stopped.
+            websockets: Has each websocket while it is connected: for broadcasts, and to close or
+                drain them before the loop is stopped.
         """
         self.handler_cls = handler_cls
         self.protocols = protocols
@@ -97,6 +97,7 @@ class WebSocketHandler(RequestHandler):
     def _accept(self) -> tuple[Accepted, WebSocket] | None:
         """Return what was agreed on and the websocket; None if the request has been refused."""
         try:
+            check_open(self.websockets is not None and self.websockets.is_draining)
             acceptor = Acceptor(
                 self.handler_cls,
                 self.protocols,

@@ -26,6 +26,7 @@ from typing import Any
 from wsgiref import simple_server
 from wsgiref.handlers import SimpleHandler
 
+from ws4py.draining import check_drain
 from ws4py.handshake import build_head
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
@@ -163,6 +164,7 @@ class WSGIServer(simple_server.WSGIServer):
 
     request_queue_size = 128
     manager: WebSocketManager | None = None
+    _drain: float | None = None
 
     def __init__(self, server_address: Any, *args: Any, **kwargs: Any) -> None:
         if ":" in server_address[0]:
@@ -191,10 +193,31 @@ class WSGIServer(simple_server.WSGIServer):
         else:
             super().shutdown_request(request)
 
+    def shutdown(self, drain: float | None = None) -> None:
+        """Let ``serve_forever`` return; call it from another thread.
+
+        Args:
+            drain: Seconds in which all websockets end as well. They are closed with 1001, evenly
+                spread over the first half of that time; those that are left at its end are
+                dropped. New connections are refused meanwhile. By default they are left to
+                :meth:`server_close`.
+
+        Raises:
+            ValueError: ``drain`` is negative, or not a number.
+        """
+        check_drain(drain)
+        if self._drain is None:
+            self._drain = drain
+        super().shutdown()
+        if drain is not None:
+            self.server_close()
+
     def server_close(self) -> None:
         """Close all websockets with 1001 and wait for their ends; close the listening socket."""
         super().server_close()
         if self.manager is not None:
-            self.manager.close_all()
-            self.manager.stop()
+            # Two threads may be here: the one of serve_forever, and the one of shutdown(drain).
+            if self._drain is None:
+                self.manager.close_all()
+            self.manager.stop(self._drain)
             self.manager.join()

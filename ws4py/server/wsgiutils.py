@@ -39,12 +39,13 @@ from threading import Condition
 from typing import Any, Callable, Union
 from wsgiref.util import is_hop_by_hop
 
+from ws4py.draining import GRACE, check_drain, draining, go_away
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, build_switch, refusal
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.sending import broadcast
-from ws4py.server._accept import Acceptor
+from ws4py.server._accept import Acceptor, check_open
 from ws4py.server._sockets import Connection, DeadEnd, find_connection, write_all
 from ws4py.websocket import WebSocket
 
@@ -192,7 +193,7 @@ class WebSocketWSGIApplication:
             closes = self._is_draining
         try:
             if closes:
-                self.close_all()
+                go_away(websocket)
             websocket.run()
         finally:
             dead_end = connection.end()
@@ -226,8 +227,7 @@ class WebSocketWSGIApplication:
         Raises:
             HandshakeError: It can be neither.
         """
-        if self._is_draining:
-            raise HandshakeError("this server is about to stop", 503)
+        check_open(self._is_draining)
         if self.manager is None:
             return None
         if connection.is_gevent:
@@ -291,11 +291,11 @@ class WebSocketWSGIApplication:
         """
         broadcast(self._websockets, message, binary)
 
-    def drain(self) -> None:
+    def drain(self, seconds: float | None = None) -> None:
         """Close all websockets in this process, as ``close_all()`` does, and wait for their ends.
 
-        No more are accepted. Each has its ``limits.close_timeout`` to end. Call it when the process
-        is about to; in gunicorn's configuration file::
+        No more are accepted. Call it when the process is about to end; in gunicorn's configuration
+        file::
 
             def worker_exit(server, worker):
                 from mysite import application
@@ -303,14 +303,35 @@ class WebSocketWSGIApplication:
 
         A gunicorn worker that *holds* connections comes to that only after its
         ``graceful_timeout``: it waits for them first.
+
+        Args:
+            seconds: In which all end: the closes are evenly spread over the first half of that
+                time, so that not all clients connect again at once; what is left at its end is
+                dropped. By default all are closed at once, and each has its
+                ``limits.close_timeout``.
+
+        Raises:
+            ValueError: ``seconds`` is negative, or not a number.
         """
+        check_drain(seconds)
         with self._changed:
             self._drained_in = os.getpid()
-            made = self._made
-        self.close_all()
-        if made is not None and self._made_in == os.getpid():
-            made.stop()
-            made.join()
+            made = self._made if self._made_in == os.getpid() else None
+        if seconds is None:
+            self.close_all()
+        else:
+            self._drain_in(seconds)
+        # What has been dropped ends, unless its callback does not return.
+        patience = None if seconds is None else GRACE
+        if made is not None:
+            made.stop(None if seconds is None else 0)
+            made.join(patience)
             atexit.unregister(self.drain)
         with self._changed:
-            self._changed.wait_for(lambda: not self._held)
+            if not self._changed.wait_for(lambda: not self._held, patience):
+                logger.error("Callbacks do not return: %d websockets are left", len(self._held))
+
+    def _drain_in(self, seconds: float) -> None:
+        for pause in draining(lambda: self._websockets, seconds):
+            with self._changed:
+                self._changed.wait(pause)

@@ -1,0 +1,124 @@
+"""The websockets of a server on a loop of asyncio, and how they end with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from logging import getLogger
+from typing import Any
+
+from ws4py.draining import GRACE, draining
+from ws4py.sending import broadcast
+
+__all__ = ["WebSockets", "wait_in", "wake"]
+
+logger = getLogger("ws4py")
+
+
+class WebSockets:
+    """The websockets of a server that are connected: iterate, or take the ``len``."""
+
+    def __init__(self) -> None:
+        # Each is a ws4py._asyncio.Connection.
+        self._connections: set[Any] = set()
+        self._waiters: list[asyncio.Future[None]] = []
+        self._drainer: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([each.websocket for each in list(self._connections)])
+
+    def broadcast(self, message: Any, binary: bool = False) -> None:
+        """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
+        broadcast(self, message, binary)
+
+    def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
+        """Begin the closing handshake of each websocket; do not wait for any."""
+        for websocket in self:
+            websocket.close(code=code, reason=message)
+
+    async def drain(self, seconds: float) -> None:
+        """Close each websocket with 1001, and wait until each has ended.
+
+        The closes are evenly spread over the first half of ``seconds``, so that not all clients
+        connect again at once; what is left at the end of the time is dropped. From now on new
+        handshakes are refused with 503. Only the first call tells how long.
+
+        Raises:
+            ValueError: ``seconds`` is negative, or not a number.
+        """
+        steps = draining(lambda: self, seconds)
+        if self._drainer is None:
+            self._drainer = asyncio.ensure_future(self._drain(steps))
+        await asyncio.shield(self._drainer)
+
+    async def _drain(self, steps: Generator[float, None, None]) -> None:
+        for seconds in steps:
+            await asyncio.sleep(seconds)
+        for connection in list(self._connections):
+            connection.abort()  # It may have ended, but for bytes that nobody reads.
+        await self._wait_ended(GRACE)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether :meth:`drain` has been called."""
+        return self._drainer is not None
+
+    async def wait_closed(self) -> None:
+        """Wait until each websocket has ended, after :meth:`close_all`.
+
+        That takes the longest ``limits.close_timeout`` of them; a callback that is still at work
+        then is cancelled, and so is ``closed`` after the same time again. One that goes on all the
+        same is not waited for any longer.
+        """
+        if self._drainer is not None:
+            await asyncio.shield(self._drainer)
+            return
+        waits = [websocket.limits.close_timeout for websocket in self]
+        await self._wait_ended(None if None in waits else max(filter(None, waits), default=GRACE))
+
+    async def _wait_ended(self, seconds: float | None) -> None:
+        """Wait for the ends, ``seconds`` for each: of callbacks, of ``closed``, and of all."""
+        for _ in range(4):  # ``closed`` may begin late, and has its time too.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wait_idle(), seconds)
+            for websocket in self:
+                if getattr(websocket, "_awaits", False):
+                    websocket._cancel()
+        for connection in list(self._connections):
+            logger.error("A callback does not end: %r is given up", connection.websocket)
+            connection.give_up()
+
+    async def _wait_idle(self) -> None:
+        while self._connections:
+            await wait_in(self._waiters)
+
+    def _add(self, connection: Any) -> None:
+        self._connections.add(connection)
+
+    def _discard(self, connection: Any) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            waiters, self._waiters = self._waiters, []
+            for future in waiters:
+                wake(future)
+
+
+async def wait_in(waiters: list[asyncio.Future[None]]) -> None:
+    """Wait for a future of this wait's own among ``waiters``; who gives up leaves none."""
+    future = asyncio.get_running_loop().create_future()
+    waiters.append(future)
+    try:
+        await future
+    finally:
+        if future in waiters:
+            waiters.remove(future)
+
+
+def wake(future: asyncio.Future[None]) -> None:
+    """Give a future its result, unless it has one or was cancelled."""
+    if not future.done():
+        future.set_result(None)
