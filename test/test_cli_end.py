@@ -33,6 +33,21 @@ class Busy(WebSocket):
 """
 
 
+#: Sends the signal to a thread that waits for nothing: no poll of another one is interrupted.
+ELSEWHERE = """
+import signal
+import threading
+from ws4py.websocket import WebSocket
+
+class Elsewhere(WebSocket):
+    def received_message(self, message):
+        threading.Timer(0.3, self.interrupt).start()
+
+    def interrupt(self):
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+"""
+
+
 @contextmanager
 def connections(port: int, number: int) -> Iterator[list[socket.socket]]:
     """Connect, and see to it that each is served."""
@@ -110,6 +125,20 @@ def test_a_second_signal_ends_it_while_a_callback_does_not_return(
             eventually(lambda: not catches(pid, signal.SIGTERM), "the first one has no effect")
             assert server.process.poll() is None
             assert server.end(signal.SIGINT) == -signal.SIGINT
+
+
+@every_engine
+def test_a_signal_ends_a_server_that_it_does_not_interrupt(engine: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    options = ("--heartbeat", "0", "--engine", engine)
+    with Serving("elsewhere:Elsewhere", *options, cwd=tmp_path) as server:
+        sock, _ = raw_connection(server.port)
+        with sock:
+            sock.sendall(frame(1, b"go"))
+            assert closing(sock, answers=True)[0] == CLOSE
+        server.process.wait(TIMEOUT)
+        assert server.end() == 0
+        assert server.errors == ""
 
 
 @every_engine

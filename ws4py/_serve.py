@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import Coroutine
-from contextlib import closing
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from socket import AF_INET, AF_INET6, create_server, socket
+from signal import set_wakeup_fd
+from socket import AF_INET, AF_INET6, create_server, socket, socketpair
 from ssl import SSLContext
 from threading import Thread
 from typing import Any, Callable, NamedTuple
@@ -67,6 +68,28 @@ class Serving:
 BACKLOG = 1024
 
 
+@contextmanager
+def woken_by_signals(watch: Callable[..., object]) -> Iterator[None]:
+    """Wake a loop at each signal meanwhile; Python calls the signal's handler then.
+
+    One that comes just before the loop polls would not interrupt that, and its handler would not be
+    called before something else happens.
+
+    Args:
+        watch: Called with a descriptor, and with what the loop is to call when that is readable.
+    """
+    awake, waker = socketpair()
+    with awake, waker:
+        for end in (awake, waker):
+            end.setblocking(False)
+        watch(awake.fileno(), lambda *_: awake.recv(4096))
+        before = set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            set_wakeup_fd(before)
+
+
 class Server(NamedTuple):
     """A server that listens on ``address``.
 
@@ -89,7 +112,7 @@ def standalone(serving: Serving) -> Server:
     loop = server.manager.loop
 
     def serve() -> None:
-        with server:
+        with server, woken_by_signals(loop.watch):
             server.serve_forever()
 
     def stop() -> None:
@@ -159,7 +182,7 @@ def on_loop(
             ended.set_result(None)
 
     def serve() -> None:
-        with closing(loop):
+        with woken_by_signals(loop.add_reader), closing(loop):
             loop.run_until_complete(main())
 
     try:

@@ -16,7 +16,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, Callable
 
-from ws4py.outgoing import not_waiting
+from ws4py.outgoing import broadcasting
 
 __all__ = ["GRACE", "check_drain", "draining", "go_away"]
 
@@ -47,7 +47,7 @@ def check_drain(seconds: Any) -> None:
 def go_away(websocket: Any) -> None:
     """Begin the closing handshake, because the server goes; wait for nothing."""
     try:
-        with not_waiting():
+        with broadcasting():
             websocket.close(code=_GOING_AWAY, reason="Server is shutting down")
     except Exception:
         logger.exception("A websocket could not be closed")
