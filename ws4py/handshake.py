@@ -38,7 +38,8 @@ _is_token = re.compile(_TOKEN).fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
 _match_field = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
-_match_status = re.compile(r"HTTP/1\.\d (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
+_match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
+_is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
 
 
 class Head(NamedTuple):
@@ -50,6 +51,8 @@ class Head(NamedTuple):
 
 class HeadReader:
     """Collects the head of a request or response out of chunks of any size.
+
+    Interim responses (:rfc:`9110#section-15.2`) before the response are read, and left out.
 
     Args:
         limits: ``max_line``, ``max_head`` and ``max_headers`` bound it.
@@ -77,10 +80,14 @@ class HeadReader:
         *lines, rest = received.split(b"\r\n")
         for position, line in enumerate(lines):
             self._count(len(line) + 2)
-            if not line:
+            if line:
+                self._lines.append(line.decode("latin-1"))
+                continue
+            head = self._complete()
+            if self._is_request or not _is_interim(head.line):
                 self.rest = b"\r\n".join([*lines[position + 1 :], rest])
-                return self._complete()
-            self._lines.append(line.decode("latin-1"))
+                return head
+            self._lines = []
         self.rest = rest
         self._count(0, len(rest))
         return None
@@ -361,9 +368,10 @@ def read_status(line: str) -> int:
         HandshakeError: It is not an HTTP/1 response.
     """
     match = _match_status(line)
-    if match is None:
+    # "A server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 15.2).
+    if match is None or (match[1] == "0" and match[2][0] == "1"):
         raise HandshakeError(f"Invalid response status line: {line!r}")
-    return int(match[1])
+    return int(match[2])
 
 
 def check_response(
