@@ -223,6 +223,16 @@ def test_interim_responses_without_end_are_a_handshake_error() -> None:
         Client(url).connect()
 
 
+def test_a_header_that_is_none_is_an_error_before_anything_is_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(ValueError, match="cannot be a header"):
+            Client(url, headers={"X": "a\r\nY: b"}).connect()
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 def test_a_server_that_does_not_answer_is_a_handshake_timeout() -> None:
     with scripted_server(lambda sock, _: read_until_end(sock)) as url:
         client = Client(url, open_timeout=0.1)

@@ -228,6 +228,7 @@ class WebSocketBaseClient(WebSocket):
         return HandshakeTimeout(f"no connection to {self.url} in {self._open_timeout} s")
 
     def _connect(self, deadline: _Deadline) -> None:
+        request = self.handshake_request
         if self.sock is self._own_sock:
             self._connect_own(deadline)
         elif not is_connected(self.sock):
@@ -235,7 +236,6 @@ class WebSocketBaseClient(WebSocket):
             self.sock.connect(self.bind_addr)
         if self._wants_tls and not self._is_secure:
             self._wrap(deadline)
-        request = self.handshake_request
         deadline.apply(self.sock)
         self.sock.sendall(request)
         answer = self._read_answer()
