@@ -3,9 +3,9 @@
     python -m test.hostile.apps serve ENGINE PORT
     python -m test.hostile.apps connect ENGINE
 
-A client connects to each URL that comes as a line on standard input, and writes a line of JSON
-for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides is
-chosen by the path of its URL; see :class:`Behaviour`.
+A client connects for each line of JSON on standard input, ``[URL, options]``, and writes a line of
+JSON for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides
+is chosen by the path of its URL; see :class:`Behaviour`.
 
 ``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``.
 """
@@ -16,6 +16,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import ssl
 import sys
@@ -39,6 +40,9 @@ LIMITS = {"short": SHORT, "default": Limits()}[os.environ.get("WS4PY_HOSTILE_LIM
 #: Seconds between two Pings; None for the engine's default.
 HEARTBEAT = 1.0 if LIMITS is SHORT else None
 
+#: Makes a client of the number of a line, and the line.
+Make = Callable[[int, str], Any]
+
 #: What the application raises: a traceback that ends in it is its own.
 FAULT = "a fault of the application's own"
 
@@ -47,7 +51,8 @@ class Behaviour:
     """Echoes, and does what its path says; a mixin before a WebSocket class.
 
     ``/fail/CALLBACK`` raises in that callback; ``/crowd`` sends every message to all that are on
-    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message.
+    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message;
+    ``/seed`` makes what is random in Python the same as it was there the last time.
     """
 
     crowd: set[Any] = set()  # noqa: RUF012
@@ -65,6 +70,8 @@ class Behaviour:
     def opened(self) -> None:
         if self.path == "/crowd":
             self.crowd.add(self)
+        elif self.path == "/seed":
+            random.seed(0)
         self._fail_in("opened")
 
     def received_message(self, message: Any) -> None:
@@ -130,16 +137,21 @@ def tell(number: int, *event: Any) -> None:
     sys.stdout.flush()
 
 
-def client(base: type) -> Callable[[int, str], Any]:
-    """Return what makes clients of an engine's class, that tell what happens to them."""
+def client(base: type) -> Make:
+    """Return what makes clients of an engine's class, that tell what happens to them.
+
+    Their options are keyword arguments; ``trusts`` is a file of CAs, for an ``ssl_context``.
+    """
 
     class Telling(Behaviour, base):  # type: ignore[misc, valid-type]
         limits = LIMITS
         number = 0
 
         def opened(self) -> None:
-            tell(self.number, "opened")
-            super().opened()
+            try:
+                super().opened()
+            finally:
+                tell(self.number, "opened")
 
         def received_message(self, message: Any) -> None:
             tell(self.number, "message", len(message.data))
@@ -149,11 +161,11 @@ def client(base: type) -> Callable[[int, str], Any]:
             tell(self.number, "closed", code, reason)
             super().closed(code, reason)
 
-    def make(number: int, url: str) -> Any:
-        context = None
-        if url.startswith("wss:"):
-            context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-        made = Telling(url, heartbeat_freq=HEARTBEAT, ssl_context=context)
+    def make(number: int, line: str) -> Any:
+        url, options = json.loads(line)
+        if "trusts" in options:
+            options["ssl_context"] = ssl.create_default_context(cafile=options.pop("trusts"))
+        made = Telling(url, heartbeat_freq=HEARTBEAT, **options)
         made.number = number
         return made
 
@@ -164,45 +176,44 @@ def told(number: int, error: BaseException) -> None:
     """Tell of a handshake that failed, and of what should not happen."""
     kind = type(error).__name__
     if isinstance(error, HandshakeError):
-        tell(number, "refused", kind, str(error), error.status)
+        body = error.body.decode("latin-1")
+        tell(number, "refused", kind, str(error), error.status, error.headers, body)
     else:
         tell(number, "failed", kind, str(error))
 
 
-def connect_in_threads(
-    make: Callable[[int, str], Any], spawn: Callable[..., Any], lines: Any = sys.stdin
-) -> None:
-    """Connect to each URL, in a thread (or greenlet) of its own."""
+def connect_in_threads(make: Make, spawn: Callable[..., Any], lines: Any = sys.stdin) -> None:
+    """Connect for each line, in a thread (or greenlet) of its own."""
 
-    def connect(number: int, url: str) -> None:
+    def connect(number: int, line: str) -> None:
         try:
-            websocket = make(number, url)
+            websocket = make(number, line)
             websocket.connect()
             websocket.run_forever()
         except (OSError, HandshakeError, ValueError) as error:
             told(number, error)
 
     for number, line in enumerate(lines):
-        spawn(connect, number, line.rstrip("\n"))
+        spawn(connect, number, line)
 
 
-def connect_on_loop(make: Callable[[int, str], Any]) -> None:
-    """Connect to each URL, in a task of its own."""
+def connect_on_loop(make: Make) -> None:
+    """Connect for each line, in a task of its own."""
     tasks = set()
 
-    async def connect(number: int, url: str) -> None:
+    async def connect(number: int, line: str) -> None:
         try:
-            await make(number, url).connect()
+            await make(number, line).connect()
         except (OSError, HandshakeError, ValueError) as error:
             told(number, error)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(limit=1 << 24)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         number = 0
         async for line in reader:
-            tasks.add(loop.create_task(connect(number, line.decode().rstrip("\n"))))
+            tasks.add(loop.create_task(connect(number, line.decode())))
             number += 1
 
     asyncio.run(main())

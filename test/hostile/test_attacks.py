@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from test.hostile import ATTACKS, CLIENT, SERVER, Attack, frames
+from test.hostile import (
+    ATTACKS,
+    CLIENT,
+    SERVER,
+    Attack,
+    clients,
+    clients_lasting,
+    clients_requests,
+    clients_tls,
+    frames,
+)
 from test.hostile.apps import FAULT
 from test.hostile.owners import host_answers
 from test.hostile.targets import CLIENTS, SERVERS, client, server, settles
@@ -18,7 +28,7 @@ from test.stress import linux_only
 pytestmark = [pytest.mark.hostile, linux_only]
 
 #: What fills ATTACKS.
-SUITES = [frames]
+SUITES = [clients, clients_lasting, clients_requests, clients_tls, frames]
 
 START = {SERVER: server, CLIENT: client}
 
