@@ -245,6 +245,13 @@ def connect_asyncio() -> None:
     connect_on_loop(client(WebSocketClient))
 
 
+def connect_uvloop() -> None:
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    connect_asyncio()
+
+
 def connect_tornado() -> None:
     from ws4py.client.tornadoclient import TornadoWebSocketClient
 
@@ -256,6 +263,7 @@ CLIENTS = {
     "gevent": connect_gevent,
     "threaded": connect_threaded,
     "tornado": connect_tornado,
+    "uvloop": connect_uvloop,
 }
 
 

@@ -163,6 +163,7 @@ def full_backlog() -> Iterator[int]:
 def an_answer_that_takes_too_long(target: Any) -> None:
     begun = {
         "silence": b"",
+        **{f"silence {number}": b"" for number in range(50)},
         "half a head": START + b"Upgrade: websocket\r\n",
         "a body that is short": REFUSAL + b"Content-Length: 100\r\n\r\nxx",
         "a body without end": REFUSAL + b"\r\nxx",
@@ -177,10 +178,10 @@ def an_answer_that_takes_too_long(target: Any) -> None:
     }
     with ExitStack() as stack:
         numbers = {}
-        port = stack.enter_context(full_backlog())
-        numbers["a full backlog"] = target.start(f"ws://127.0.0.1:{port}/")
         numbers["silent TLS"] = target.start(f"wss://127.0.0.1:{target.port}/")
         stack.enter_context(target.take())
+        port = stack.enter_context(full_backlog())
+        numbers["a full backlog"] = target.start(f"ws://127.0.0.1:{port}/")
         dripping = []
         for name, data in {**begun, **drips}.items():
             numbers[name], sock, _ = target.accept()
@@ -188,6 +189,7 @@ def an_answer_that_takes_too_long(target: Any) -> None:
             sock.sendall(data)
             if name in drips:
                 dripping.append(sock)
+        target.echo()
         drip(dripping, PATIENCE)
         for name, number in numbers.items():
             refused = refusal(target, number)

@@ -61,7 +61,8 @@ def a_url_that_is_none(target: Any) -> None:
 @attack(HANDSHAKE, "RFC 6455 3", roles=(CLIENT,))
 def a_socket_that_cannot_be(target: Any) -> None:
     for url, kinds in (
-        ("ws+unix:///tmp/" + "x" * 200, ["OSError"]),
+        # uvloop cuts the name.
+        ("ws+unix:///no/such/" + "x" * 200, ["OSError", "FileNotFoundError"]),
         ("ws+unix:///no/such/socket", ["FileNotFoundError"]),
         ("ws+unix:///", ["ConnectionRefusedError", "FileNotFoundError"]),
     ):

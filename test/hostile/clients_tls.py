@@ -8,7 +8,7 @@ import ssl
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import trustme
 
 from test.hostile import AT_ONCE, CLIENT, CLOSING, HANDSHAKE, attack
 from test.hostile.clients import GOOD, ends, switch
+from test.hostile.clients_lasting import drip
 from test.hostile.targets import read_head
 from test.hostile.wire import CLOSE, PATIENCE, TEXT, Wire
 
@@ -173,6 +174,27 @@ def a_server_that_speaks_tls_where_it_should_not(target: Any) -> None:
             GENUINE.wrap_socket(sock, server_side=True)
     event = target.event(number)
     assert event[1] in ("HandshakeError", "ConnectionResetError", "BrokenPipeError"), event
+
+
+@attack(HANDSHAKE, "a limit of ours", roles=(CLIENT,))
+def tls_that_takes_too_long(target: Any) -> None:
+    with ExitStack() as stack:
+        path = stack.enter_context(authorities())
+        number, sock = start(target, trusts=path)
+        numbers, socks = [number], [stack.enter_context(sock)]
+        sock.sendall(b"\x16\x03\x03\x40\x00\x02")  # the beginning of a ServerHello
+        for begun in (b"", b"HTTP/1.1 101 Switching Protocols\r\n"):
+            number, tls = secured(target, GENUINE, trusts=path)
+            read_head(tls)
+            tls.sendall(begun)
+            sock = stack.enter_context(socket.socket(fileno=tls.detach()))
+            sock.sendall(b"\x17\x03\x03\x40\x00")  # that of a record
+            numbers.append(number)
+            socks.append(sock)
+        drip(socks, PATIENCE)
+        for number in numbers:
+            event = target.event(number)
+            assert event[:2] == ["refused", "HandshakeTimeout"], event
 
 
 def cut_off(wire: Wire) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -37,8 +38,10 @@ SERVERS = {
     + "--worker-class gthread --threads 100 'test.hostile.apps:wsgi()'",
     "gunicorn-sync": GUNICORN + "'test.hostile.apps:wsgi_handed_off()'",
 }
+#: The loops that the client for asyncio is attacked on.
+LOOPS = ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
 CLIENTS = {
-    engine: APPS + f"connect {engine}" for engine in ("threaded", "asyncio", "gevent", "tornado")
+    engine: APPS + f"connect {engine}" for engine in ("threaded", *LOOPS, "gevent", "tornado")
 }
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
