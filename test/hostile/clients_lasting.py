@@ -283,7 +283,7 @@ def a_server_that_does_not_end_tcp(target: Any) -> None:
                 ends.append((number, wire, (asked, more)))
         for _, wire, (_, more) in ends:
             if more:
-                flood(stack, wire, more)
+                keep_sending(stack, wire, more)
         target.echo()
         for number, wire, what in ends:
             while (event := target.event(number))[0] == "message":
@@ -303,18 +303,20 @@ def opened(target: Any, stack: ExitStack, path: str) -> tuple[int, Wire]:
     return number, wire
 
 
-def flood(stack: ExitStack, wire: Wire, data: bytes) -> None:
-    """Send ``data`` over and over, in a thread, until the client ends TCP."""
+def keep_sending(stack: ExitStack, wire: Wire, data: bytes) -> None:
+    """Send ``data`` over and over, in a thread, until the client ends TCP.
+
+    Not as fast as can be: whether a client is kept busy is for other attacks to find out.
+    """
+    ended = threading.Event()
 
     def send() -> None:
         with suppress(OSError):
-            while True:
-                wire.sock.sendall(data * 1000)
+            while not ended.wait(0.002):
+                wire.sock.sendall(data)
 
     def end() -> None:
-        # The kernel may take its time to say that nobody takes what is queued.
-        with suppress(OSError):
-            wire.sock.shutdown(socket.SHUT_RDWR)
+        ended.set()
         thread.join(PATIENCE)
 
     thread = threading.Thread(target=send)
@@ -341,7 +343,7 @@ def a_server_that_does_not_answer_a_close(target: Any) -> None:
             assert answer is not None
             assert answer.opcode == CLOSE, answer
         _, pinging, dripping = (wire for _, wire in wires)
-        flood(stack, pinging, pinging.build(PING))
+        keep_sending(stack, pinging, pinging.build(PING))
         dripping.send(dripping.build(BINARY, length=1 << 20))
         drip([dripping.sock], PATIENCE)
         for number, wire in wires:
