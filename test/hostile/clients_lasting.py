@@ -9,12 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from test.hostile import AT_ONCE, CLIENT, CLOSING, HANDSHAKE, attack
+from test.hostile import ALLOWED, AT_ONCE, CLIENT, CLOSING, HANDSHAKE, attack
 from test.hostile.clients import GOOD, ends, refusal, switch
 from test.hostile.wire import BINARY, CLOSE, PATIENCE, PING, TEXT, Wire
 
-#: Bytes that an attack on memory may cost.
-ALLOWED = 32 * 1024 * 1024
 #: The limits that the clients have: bytes of a body that are kept, and seconds.
 MAX_BODY, OPEN_TIMEOUT, CLOSE_TIMEOUT = 64 * 1024, 2.0, 1.0
 
