@@ -212,6 +212,18 @@ async def test_a_server_that_leaves_or_talks_nonsense_is_a_handshake_error(said:
 
 
 @on_loops
+async def test_a_server_that_leaves_before_tls_is_an_error_that_names_it() -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.reader.readexactly(1)
+        peer.writer.close()
+
+    async with fake_server(talk, answers=False) as server:
+        url = url_of(server, scheme="wss")
+        with pytest.raises(ConnectionResetError, match=url):
+            await WebSocketClient(url).connect()
+
+
+@on_loops
 async def test_tls_is_verified_unless_the_user_says_otherwise(
     server_tls: ssl.SSLContext, authority: Any, tmp_path: Path, client_tls: ssl.SSLContext
 ) -> None:

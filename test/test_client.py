@@ -47,6 +47,12 @@ def end(client: WebSocketClient) -> None:
         "ws://localhost/é",
         "ws+unix://",
         "wss+unix://localhost",
+        "ws+unix://tmp/some.sock",
+        "ws://localhost/#",
+        "ws://localhost/?q#fragment",
+        "ws://localhost:0/",
+        "ws://[::1]x:80/",
+        "ws://x[::1]:80/",
     ],
 )
 def test_what_is_no_url_is_a_value_error_that_names_it(url: str) -> None:
@@ -62,9 +68,19 @@ def test_a_host_that_cannot_be_one_is_a_value_error_that_names_the_url() -> None
     assert url in str(caught.value)
 
 
-def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
-    with pytest.raises(ValueError) as caught:
-        WebSocketBaseClient("ws://me:secret@localhost/")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://me:secret@localhost/",
+        "ws://me:secret@localhost:port/",
+        "ws://me:secret@localhost/a b",
+        "http://secret@localhost/",
+        "ws://@secret@localhost/",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValueError, match="user name") as caught:
+        WebSocketBaseClient(url)
     assert "secret" not in str(caught.value)
 
 
@@ -74,7 +90,8 @@ def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
         ("ws://127.0.0.1", ("ws", "127.0.0.1", 80, "/")),
         ("wss://127.0.0.1", ("wss", "127.0.0.1", 443, "/")),
         ("WS://127.0.0.1:8080/a/b?c=d&e", ("ws", "127.0.0.1", 8080, "/a/b?c=d&e")),
-        ("ws://127.0.0.1?q#fragment", ("ws", "127.0.0.1", 80, "/?q")),
+        ("ws://127.0.0.1?q", ("ws", "127.0.0.1", 80, "/?q")),
+        ("ws://[fe80::1%251]", ("ws", "fe80::1%1", 80, "/")),
     ],
 )
 def test_a_url_is_taken_apart(url: str, parts: tuple[Any, ...]) -> None:
@@ -121,6 +138,7 @@ def test_the_request_has_what_the_rfc_asks_for() -> None:
         ("wss://127.0.0.1:443/", "127.0.0.1"),
         ("ws://127.0.0.1:443/", "127.0.0.1:443"),
         ("ws://[::1]:9000/", "[::1]:9000"),
+        ("ws://[fe80::1%251]:9000/", "[fe80::1]:9000"),
         ("ws+unix:///run/some.sock", "localhost"),
     ],
 )

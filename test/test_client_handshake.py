@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -198,6 +198,39 @@ def test_a_switch_that_comes_byte_by_byte_is_read() -> None:
         assert client.protocols == ["b"]
         client.terminate()
         client.run_forever()
+
+
+def test_interim_responses_before_the_switch_are_passed_over() -> None:
+    def script(sock: socket.socket, head: bytes) -> None:
+        sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n")
+        sock.sendall(switch(head))
+        read_until_end(sock)
+
+    with scripted_server(script) as url:
+        client = Client(url)
+        client.connect()
+        client.terminate()
+        client.run_forever()
+
+
+def test_interim_responses_without_end_are_a_handshake_error() -> None:
+    def script(sock: socket.socket, _head: bytes) -> None:
+        with suppress(OSError):
+            while True:
+                sock.sendall(b"HTTP/1.1 100 \r\n\r\n" * 100)
+
+    with scripted_server(script) as url, pytest.raises(HandshakeError, match="the head is over"):
+        Client(url).connect()
+
+
+def test_a_header_that_is_none_is_an_error_before_anything_is_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(ValueError, match="cannot be a header"):
+            Client(url, headers={"X": "a\r\nY: b"}).connect()
+        with pytest.raises(BlockingIOError):
+            listener.accept()
 
 
 def test_a_server_that_does_not_answer_is_a_handshake_timeout() -> None:

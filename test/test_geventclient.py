@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -280,6 +281,27 @@ def test_connecting_keeps_no_other_greenlet_from_running(hub: Hub) -> None:
             context = ssl.create_default_context() if scheme == "wss" else None
             hub.call(connect, f"{scheme}://localhost:{port}/", context)
             assert len(ticks) > 3
+
+
+def test_tls_that_comes_byte_by_byte_is_a_handshake_timeout(hub: Hub) -> None:
+    def drip(silent: socket.socket) -> None:
+        sock, _ = silent.accept()
+        pause = threading.Event()
+        with sock, suppress(OSError):
+            sock.sendall(b"\x16\x03\x03\x40\x00\x02")
+            for _ in range(int(TIMEOUT / 0.05)):
+                pause.wait(0.05)
+                sock.sendall(b"x")
+
+    def connect(url: str) -> None:
+        with pytest.raises(HandshakeTimeout):
+            WebSocketClient(url, open_timeout=0.3).connect()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        thread = threading.Thread(target=drip, args=(silent,))
+        thread.start()
+        hub.call(connect, f"wss://127.0.0.1:{silent.getsockname()[1]}/")
+        thread.join()
 
 
 def test_the_certificate_of_a_server_is_verified(hub: Hub, server_tls: ssl.SSLContext) -> None:

@@ -337,7 +337,7 @@ def test_the_status_of_a_response_is_read_with_or_without_a_phrase(line: str, st
     "line",
     ["", "101", "HTTP/1.1", "HTTP/1.1 1", "HTTP/1.1 1011 x", "HTTP/2 101 x", "HTTP/2.0 101 x"]
     + ["HTTP/1.1  101 x", "http/1.1 101 x", "HTTP/1.1 abc x", "HTTP/1.1 101\nx", "ICY 200 OK"]
-    + ["HTTP/1.1 101x", " HTTP/1.1 101 x", "HTTP/1.1 101 \x00"],
+    + ["HTTP/1.1 101x", " HTTP/1.1 101 x", "HTTP/1.1 101 \x00", "HTTP/1.0 101 x"],
     ids=repr,
 )
 def test_what_is_not_an_http_1_response_is_an_invalid_status_line(line: str) -> None:

@@ -30,6 +30,7 @@ LAYERS = {
     "messaging": 2,
     "deflate": 2,
     "streaming": 3,
+    "_body": 3,
     "handshake": 3,
     ROOT: 4,  # `import ws4py` loads no socket and no engine; nothing inside imports it
     "transport": 4,

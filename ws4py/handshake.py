@@ -12,12 +12,9 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
-from io import BytesIO
 from os import urandom
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -41,7 +38,8 @@ _is_token = re.compile(_TOKEN).fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
 _match_field = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
-_match_status = re.compile(r"HTTP/1\.\d (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
+_match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
+_is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
 
 
 class Head(NamedTuple):
@@ -53,6 +51,8 @@ class Head(NamedTuple):
 
 class HeadReader:
     """Collects the head of a request or response out of chunks of any size.
+
+    Interim responses (:rfc:`9110#section-15.2`) before the response are read, and left out.
 
     Args:
         limits: ``max_line``, ``max_head`` and ``max_headers`` bound it.
@@ -80,10 +80,14 @@ class HeadReader:
         *lines, rest = received.split(b"\r\n")
         for position, line in enumerate(lines):
             self._count(len(line) + 2)
-            if not line:
+            if line:
+                self._lines.append(line.decode("latin-1"))
+                continue
+            head = self._complete()
+            if self._is_request or not _is_interim(head.line):
                 self.rest = b"\r\n".join([*lines[position + 1 :], rest])
-                return self._complete()
-            self._lines.append(line.decode("latin-1"))
+                return head
+            self._lines = []
         self.rest = rest
         self._count(0, len(rest))
         return None
@@ -117,55 +121,6 @@ class HeadReader:
 def _may_begin(byte: int) -> bool:
     """Say whether a head may begin so; TLS, for one, does not, and would be waited for in vain."""
     return 0x20 < byte < 0x7F or byte == 0x0D
-
-
-class BodyReader:
-    """Collects the body of a response out of chunks of any size.
-
-    Args:
-        head: The head of the response.
-        most: Bytes of the body after which the rest does not matter.
-
-    ``data`` is the body, as far as it has come.
-    """
-
-    def __init__(self, head: Head, most: int) -> None:
-        self.data = b""
-        self._received = build_head(head.line, head.fields)
-        self._most = most
-
-    def feed(self, data: bytes) -> bool:
-        """Take more bytes; return whether the body is complete.
-
-        The whole is read anew: there are few chunks, and http.client keeps no half-read state.
-        """
-        self._received += data
-        complete = False
-        with suppress(HTTPException, ValueError):
-            complete = self._read()
-        # What frames the chunks of a body can be longer than it.
-        return complete or len(self._received) > 4 * (self._most + 4096)
-
-    def _read(self) -> bool:
-        response = HTTPResponse(_Played(self._received))  # type: ignore[arg-type]
-        response.begin()
-        self.data = b""
-        while len(self.data) < self._most:
-            piece = response.read1(self._most - len(self.data))
-            if not piece:
-                return response.length == 0 or bool(response.chunked)
-            self.data += piece
-        return True
-
-
-class _Played:
-    """A socket for http.client that plays back bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, _mode: str) -> BytesIO:
-        return BytesIO(self._data)
 
 
 def make_environ(head: Head, scheme: str = "http") -> dict[str, Any]:
@@ -413,9 +368,10 @@ def read_status(line: str) -> int:
         HandshakeError: It is not an HTTP/1 response.
     """
     match = _match_status(line)
-    if match is None:
+    # "A server MUST NOT send a 1xx response to an HTTP/1.0 client" (RFC 9110 15.2).
+    if match is None or (match[1] == "0" and match[2][0] == "1"):
         raise HandshakeError(f"Invalid response status line: {line!r}")
-    return int(match[1])
+    return int(match[2])
 
 
 def check_response(

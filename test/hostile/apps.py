@@ -3,9 +3,9 @@
     python -m test.hostile.apps serve ENGINE PORT
     python -m test.hostile.apps connect ENGINE
 
-A client connects to each URL that comes as a line on standard input, and writes a line of JSON
-for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides is
-chosen by the path of its URL; see :class:`Behaviour`.
+A client connects for each line of JSON on standard input, ``[URL, options]``, and writes a line of
+JSON for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides
+is chosen by the path of its URL; see :class:`Behaviour`.
 
 ``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``.
 ``WS4PY_HOSTILE_MUTANT`` names one of :mod:`test.hostile.mutants`.
@@ -17,6 +17,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import ssl
 import sys
@@ -40,6 +41,9 @@ LIMITS = {"short": SHORT, "default": Limits()}[os.environ.get("WS4PY_HOSTILE_LIM
 #: Seconds between two Pings; None for the engine's default.
 HEARTBEAT = 1.0 if LIMITS is SHORT else None
 
+#: Makes a client of the number of a line, and the line.
+Make = Callable[[int, str], Any]
+
 #: What the application raises: a traceback that ends in it is its own.
 FAULT = "a fault of the application's own"
 
@@ -48,7 +52,8 @@ class Behaviour:
     """Echoes, and does what its path says; a mixin before a WebSocket class.
 
     ``/fail/CALLBACK`` raises in that callback; ``/crowd`` sends every message to all that are on
-    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message.
+    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message;
+    ``/seed`` makes what is random in Python the same as it was there the last time.
     """
 
     crowd: set[Any] = set()  # noqa: RUF012
@@ -66,6 +71,8 @@ class Behaviour:
     def opened(self) -> None:
         if self.path == "/crowd":
             self.crowd.add(self)
+        elif self.path == "/seed":
+            random.seed(0)
         self._fail_in("opened")
 
     def received_message(self, message: Any) -> None:
@@ -102,7 +109,9 @@ def serve(engine: str, port: str) -> None:
     """Serve until SIGTERM."""
     from ws4py._serve import SERVERS, Serving
 
-    serving = Serving(handler(), "127.0.0.1", int(port), None, None, None, None, LIMITS, HEARTBEAT)
+    serving = Serving(
+        handler(), "127.0.0.1", int(port), None, None, None, None, LIMITS, HEARTBEAT, 1.0
+    )
     server = SERVERS[engine](serving)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
@@ -132,16 +141,21 @@ def tell(number: int, *event: Any) -> None:
     sys.stdout.flush()
 
 
-def client(base: type) -> Callable[[int, str], Any]:
-    """Return what makes clients of an engine's class, that tell what happens to them."""
+def client(base: type) -> Make:
+    """Return what makes clients of an engine's class, that tell what happens to them.
+
+    Their options are keyword arguments; ``trusts`` is a file of CAs, for an ``ssl_context``.
+    """
 
     class Telling(Behaviour, base):  # type: ignore[misc, valid-type]
         limits = LIMITS
         number = 0
 
         def opened(self) -> None:
-            tell(self.number, "opened")
-            super().opened()
+            try:
+                super().opened()
+            finally:
+                tell(self.number, "opened")
 
         def received_message(self, message: Any) -> None:
             tell(self.number, "message", len(message.data))
@@ -151,11 +165,11 @@ def client(base: type) -> Callable[[int, str], Any]:
             tell(self.number, "closed", code, reason)
             super().closed(code, reason)
 
-    def make(number: int, url: str) -> Any:
-        context = None
-        if url.startswith("wss:"):
-            context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
-        made = Telling(url, heartbeat_freq=HEARTBEAT, ssl_context=context)
+    def make(number: int, line: str) -> Any:
+        url, options = json.loads(line)
+        if "trusts" in options:
+            options["ssl_context"] = ssl.create_default_context(cafile=options.pop("trusts"))
+        made = Telling(url, heartbeat_freq=HEARTBEAT, **options)
         made.number = number
         return made
 
@@ -166,45 +180,44 @@ def told(number: int, error: BaseException) -> None:
     """Tell of a handshake that failed, and of what should not happen."""
     kind = type(error).__name__
     if isinstance(error, HandshakeError):
-        tell(number, "refused", kind, str(error), error.status)
+        body = error.body.decode("latin-1")
+        tell(number, "refused", kind, str(error), error.status, error.headers, body)
     else:
         tell(number, "failed", kind, str(error))
 
 
-def connect_in_threads(
-    make: Callable[[int, str], Any], spawn: Callable[..., Any], lines: Any = sys.stdin
-) -> None:
-    """Connect to each URL, in a thread (or greenlet) of its own."""
+def connect_in_threads(make: Make, spawn: Callable[..., Any], lines: Any = sys.stdin) -> None:
+    """Connect for each line, in a thread (or greenlet) of its own."""
 
-    def connect(number: int, url: str) -> None:
+    def connect(number: int, line: str) -> None:
         try:
-            websocket = make(number, url)
+            websocket = make(number, line)
             websocket.connect()
             websocket.run_forever()
         except (OSError, HandshakeError, ValueError) as error:
             told(number, error)
 
     for number, line in enumerate(lines):
-        spawn(connect, number, line.rstrip("\n"))
+        spawn(connect, number, line)
 
 
-def connect_on_loop(make: Callable[[int, str], Any]) -> None:
-    """Connect to each URL, in a task of its own."""
+def connect_on_loop(make: Make) -> None:
+    """Connect for each line, in a task of its own."""
     tasks = set()
 
-    async def connect(number: int, url: str) -> None:
+    async def connect(number: int, line: str) -> None:
         try:
-            await make(number, url).connect()
+            await make(number, line).connect()
         except (OSError, HandshakeError, ValueError) as error:
             told(number, error)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(limit=1 << 24)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         number = 0
         async for line in reader:
-            tasks.add(loop.create_task(connect(number, line.decode().rstrip("\n"))))
+            tasks.add(loop.create_task(connect(number, line.decode())))
             number += 1
 
     asyncio.run(main())
@@ -236,6 +249,13 @@ def connect_asyncio() -> None:
     connect_on_loop(client(WebSocketClient))
 
 
+def connect_uvloop() -> None:
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    connect_asyncio()
+
+
 def connect_tornado() -> None:
     from ws4py.client.tornadoclient import TornadoWebSocketClient
 
@@ -247,6 +267,7 @@ CLIENTS = {
     "gevent": connect_gevent,
     "threaded": connect_threaded,
     "tornado": connect_tornado,
+    "uvloop": connect_uvloop,
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import sys
 import tempfile
@@ -98,7 +99,8 @@ async def connect() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     number = 0
     async for line in reader:
-        tasks.add(loop.create_task(run(number, line.decode().rstrip("\n"))))
+        url, _ = json.loads(line)
+        tasks.add(loop.create_task(run(number, url)))
         number += 1
 
 

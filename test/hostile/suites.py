@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from test.hostile import frames
+from test.hostile import clients, clients_lasting, clients_requests, clients_tls, frames
 
-__all__ = ["frames"]
+__all__ = ["clients", "clients_lasting", "clients_requests", "clients_tls", "frames"]

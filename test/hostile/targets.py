@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -37,8 +38,10 @@ SERVERS = {
     + "--worker-class gthread --threads 100 'test.hostile.apps:wsgi()'",
     "gunicorn-sync": GUNICORN + "'test.hostile.apps:wsgi_handed_off()'",
 }
+#: The loops that the client for asyncio is attacked on.
+LOOPS = ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
 CLIENTS = {
-    engine: APPS + f"connect {engine}" for engine in ("threaded", "asyncio", "gevent", "tornado")
+    engine: APPS + f"connect {engine}" for engine in ("threaded", *LOOPS, "gevent", "tornado")
 }
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -151,11 +154,15 @@ class ClientTarget:
         with self._lock:
             return self._events.setdefault(number, Queue())
 
-    def start(self, url: str) -> int:
-        """Have a client connect to ``url``; return its number, for :meth:`event`."""
+    def start(self, url: str, **options: Any) -> int:
+        """Have a client connect to ``url``; return its number, for :meth:`event`.
+
+        Args:
+            options: See :func:`test.hostile.apps.client`.
+        """
         assert self._popen.stdin is not None
         self._number += 1
-        self._popen.stdin.write(url + "\n")
+        self._popen.stdin.write(json.dumps([url, options]) + "\n")
         self._popen.stdin.flush()
         return self._number
 
@@ -166,13 +173,19 @@ class ClientTarget:
         except Empty:
             raise AssertionError(f"nothing happened in {seconds} s") from None
 
-    def accept(self, path: str = "/") -> tuple[int, socket.socket, bytes]:
+    def accept(self, path: str = "/", **options: Any) -> tuple[int, socket.socket, bytes]:
         """Have a client connect; return its number, the connection, and its request."""
-        number = self.start(f"ws://127.0.0.1:{self.port}{path}")
-        sock, _ = self._listener.accept()
+        number = self.start(f"ws://127.0.0.1:{self.port}{path}", **options)
+        sock = self.take()
         head, rest = read_head(sock)
         assert not rest, f"a client sent {rest!r} before it was answered"
         return number, sock, head
+
+    def take(self) -> socket.socket:
+        """Return the next connection of a client that has been started."""
+        sock, _ = self._listener.accept()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
 
     def open(self, early: bytes = b"", path: str = "/") -> Wire:
         """Return a connection whose opening handshake is done."""

@@ -9,9 +9,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple, Union
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ws4py import _tls, handshake
+from ws4py._body import BodyReader
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket, check_callbacks
@@ -21,6 +22,8 @@ __all__ = ["WebSocketBaseClient"]
 Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 
 _PORTS = {"ws": 80, "wss": 443, "ws+unix": None, "wss+unix": None}
+_is_authority = re.compile(r"(?:\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?").fullmatch
+_has_user = re.compile(r"[^/?#]*//[^/?#]*@").match
 _has_forbidden = re.compile(r"[\x00-\x20\x7f]").search
 
 
@@ -40,6 +43,8 @@ def parse_url(url: Any) -> Url:
     Raises:
         ValueError: It is not the URL of a WebSocket.
     """
+    if isinstance(url, str) and _has_user(url):  # A text may be logged: no password in it.
+        raise ValueError("a URL with a user name cannot be used: send a header for authentication")
     if not isinstance(url, str) or _has_forbidden(url):
         raise ValueError(f"{url!r} is not a URL: it has a space or a control character")
     try:
@@ -48,21 +53,29 @@ def parse_url(url: Any) -> Url:
         (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise ValueError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme not in _PORTS:
-        raise ValueError(f"the scheme of {url!r} is not one of {', '.join(_PORTS)}")
-    if parts.username is not None:
-        raise ValueError("a URL with a user name cannot be used: send a header for authentication")
-    if not url.isascii():
-        raise ValueError(f"{url!r} has characters that are to be percent-encoded")
+    _require_supported(url, parts)
     query = f"?{parts.query}" if parts.query else ""
     if parts.scheme.endswith("+unix"):
-        if not parts.path:
+        if parts.netloc or not parts.path:
             raise ValueError(f"{url!r} names no socket: it is {parts.scheme}:///path/to/socket")
         return Url(parts.scheme, "localhost", None, parts.path, "/" + query)
     if not parts.hostname:
         raise ValueError(f"{url!r} names no host")
+    # urlsplit does not see to all that is around brackets and colons.
+    if port == 0 or not _is_authority(parts.netloc):
+        raise ValueError(f"{url!r} names no host and port: {parts.netloc!r}")
     port = _PORTS[parts.scheme] if port is None else port
-    return Url(parts.scheme, parts.hostname, port, None, (parts.path or "/") + query)
+    host = parts.hostname.replace("%25", "%")  # before the zone of an IPv6 address (RFC 6874)
+    return Url(parts.scheme, host, port, None, (parts.path or "/") + query)
+
+
+def _require_supported(url: str, parts: SplitResult) -> None:
+    if parts.scheme not in _PORTS:
+        raise ValueError(f"the scheme of {url!r} is not one of {', '.join(_PORTS)}")
+    if "#" in url:  # "MUST NOT be used on these URIs" (RFC 6455 3)
+        raise ValueError(f"{url!r} has a fragment")
+    if not url.isascii():
+        raise ValueError(f"{url!r} has characters that are to be percent-encoded")
 
 
 class WebSocketBaseClient(WebSocket):
@@ -160,7 +173,9 @@ class WebSocketBaseClient(WebSocket):
 
     @property
     def _host_header(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = self.host
+        if ":" in host:  # The zone of an address means nothing to others (RFC 6874).
+            host = f"[{host.partition('%')[0]}]"
         default = _PORTS[self.scheme]
         return host if self.port in (default, None) else f"{host}:{self.port}"
 
@@ -227,6 +242,7 @@ class WebSocketBaseClient(WebSocket):
         return HandshakeTimeout(f"no connection to {self.url} in {self._open_timeout} s")
 
     def _connect(self, deadline: _Deadline) -> None:
+        request = self.handshake_request
         if self.sock is self._own_sock:
             self._connect_own(deadline)
         elif not is_connected(self.sock):
@@ -234,7 +250,6 @@ class WebSocketBaseClient(WebSocket):
             self.sock.connect(self.bind_addr)
         if self._wants_tls and not self._is_secure:
             self._wrap(deadline)
-        request = self.handshake_request
         deadline.apply(self.sock)
         self.sock.sendall(request)
         answer = self._read_answer()
@@ -310,7 +325,7 @@ class WebSocketBaseClient(WebSocket):
             if error.status is None:
                 error.status = 101
             else:
-                body = handshake.BodyReader(head, self.limits.max_body)
+                body = BodyReader(error.status, head.fields, self.limits.max_body)
                 with suppress(OSError):
                     data = reader.rest
                     while not body.feed(data):

@@ -141,6 +141,8 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
                 self.terminate()
             else:
                 self._abandon()
+            if isinstance(error, ConnectionResetError) and not str(error):  # while TLS begins
+                raise ConnectionResetError(f"{self.url} ended the connection") from error
             if not isinstance(error, (asyncio.TimeoutError, TimeoutError)):
                 raise
             if isinstance(refused, HandshakeError):

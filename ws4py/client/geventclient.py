@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import gevent.socket
-from gevent import Greenlet, getcurrent
+from gevent import Greenlet, Timeout, getcurrent
 from gevent.queue import Queue
 
 from ws4py._gevent import GreenletDriver, wrap_socket
@@ -71,6 +71,11 @@ class WebSocketClient(WebSocketBaseClient):
 
     def _wrap_socket(self, context: Any, sock: Any, **options: Any) -> Any:
         return wrap_socket(context, sock, **options)
+
+    def _connect(self, deadline: Any) -> None:
+        # TLS of gevent has the time-out of a socket begin anew with each byte that comes.
+        with Timeout(self._open_timeout, TimeoutError):
+            super()._connect(deadline)
 
     def handshake_ok(self) -> None:
         """Start the greenlet, in which ``opened`` is called."""
