@@ -1,4 +1,4 @@
-"""The fuzz is worth its time: it finds faults that are planted into a copy of ws4py.
+"""The fuzz is worth its time: it finds faults that are planted into a copy of ws4py, in each role.
 
 Each fault replaces one piece of the source, which has to stand there exactly once: when the source
 changes, so must the fault, or the test fails.
@@ -22,13 +22,19 @@ STREAMS = 3000
 SEED = 6455
 
 
+BOTH = ("server", "client")
+SERVER = ("server",)
+CLIENT = ("client",)
+
+
 class Fault(NamedTuple):
-    """A fault: in ``module``, ``right`` becomes ``wrong``."""
+    """A fault: in ``module``, ``right`` becomes ``wrong``; it shows in each of ``roles``."""
 
     name: str
     module: str
     right: str
     wrong: str
+    roles: tuple[str, ...] = BOTH
 
 
 FAULTS = [
@@ -55,6 +61,7 @@ FAULTS = [
         "streaming",
         "key = key[turn:] + key[:turn]",
         "key = key[-turn:] + key[:-turn]",
+        SERVER,
     ),
     Fault(
         "an empty frame need not be masked",
@@ -119,6 +126,59 @@ FAULTS = [
         "buf = buf[pos:] + late",
         "buf = bytes(late)",
     ),
+    Fault(
+        "a frame that is not masked is accepted",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if key and not self.expect_masking:",
+        SERVER,
+    ),
+    Fault(
+        "a masked frame is accepted",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if not key and self.expect_masking:",
+        CLIENT,
+    ),
+    Fault(
+        "the masking of a Close does not matter",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if bool(key) is not self.expect_masking and opcode != 8:",
+    ),
+    Fault(
+        "an empty frame is sent unmasked",
+        "sending",
+        'key = urandom(4) if self._masks else b""',
+        'key = urandom(4) if self._masks and payload else b""',
+        CLIENT,
+    ),
+    Fault(
+        "a large message is sent with a key but unmasked",
+        "sending",
+        "if key:\n            payload",
+        "if key and len(payload) < _LARGE:\n            payload",
+        CLIENT,
+    ),
+    Fault(
+        "every frame is sent with the same key",
+        "sending",
+        'key = urandom(4) if self._masks else b""',
+        'key = b"same" if self._masks else b""',
+        CLIENT,
+    ),
+    Fault(
+        "the answer to a Close is sent unmasked",
+        "closing",
+        "if not self._write_close(message.single(self._masks), at_once):",
+        "if not self._write_close(message.single(False), at_once):",
+        CLIENT,
+    ),
+]
+FAULTS_IN_ROLES = [
+    pytest.param(fault, role, id=f"{role}: {fault.name}")
+    for fault in FAULTS
+    for role in fault.roles
 ]
 
 
@@ -131,12 +191,12 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fuzz(copy: Path) -> str:
-    """Run the campaign on the copy; return what it prints."""
+def fuzz(copy: Path, role: str) -> str:
+    """Run the campaign on the copy, in one role; return what it prints."""
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join([str(copy), str(PROJECT)])
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-m", "test.fuzz.campaign", str(SEED), str(STREAMS)]
+    command = [sys.executable, "-m", "test.fuzz.campaign", str(SEED), str(STREAMS), role]
     done = subprocess.run(
         command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False
     )
@@ -152,13 +212,14 @@ def plant(fault: Fault, copy: Path) -> None:
 
 
 @pytest.mark.fuzz
-def test_the_copy_as_it_is_agrees_with_the_reference(copy: Path) -> None:
-    assert "no disagreement" in fuzz(copy)
+@pytest.mark.parametrize("role", BOTH)
+def test_the_copy_as_it_is_agrees_with_the_reference(copy: Path, role: str) -> None:
+    assert "no disagreement" in fuzz(copy, role)
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_the_fuzz_finds_out_that(fault: Fault, copy: Path) -> None:
+@pytest.mark.parametrize("fault, role", FAULTS_IN_ROLES)
+def test_the_fuzz_finds_out_that(fault: Fault, role: str, copy: Path) -> None:
     plant(fault, copy)
-    found = fuzz(copy)
+    found = fuzz(copy, role)
     assert "\nexpected " in found, found
