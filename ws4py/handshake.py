@@ -39,7 +39,9 @@ Fields = list[tuple[str, str]]
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _is_token = re.compile(_TOKEN).fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
-_match_field = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+# Space around the value is left to strip(): two repeats that both match it would try, before they
+# refuse a line, each way to share it out.
+_match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.\d (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
 
@@ -107,7 +109,7 @@ class HeadReader:
             match = _match_field(line)
             if match is None:
                 raise self._error(f"{line!r} is not a header", 400)
-            fields.append((match[1], match[2].rstrip(" \t")))
+            fields.append((match[1], match[2].strip(" \t")))
         return Head(self._lines[0], fields)
 
     def _error(self, message: str, status: int) -> HandshakeError:
