@@ -364,9 +364,15 @@ def test_what_is_not_an_http_1_response_is_an_invalid_status_line(line: str) -> 
         (",, a,,", ["a"]),
         (" \t,", []),
         ("keep-alive, Upgrade", ["keep-alive", "Upgrade"]),
+        ('a; b="c, d", e', ['a; b="c, d"', "e"]),
+        ('a; b="\\", c", d', ['a; b="\\", c"', "d"]),
+        ('a; b="\\\\", c', ['a; b="\\\\"', "c"]),
+        ('a; b=", c', ['a; b=", c']),
+        ('a; b="\\', ['a; b="\\']),
+        ('"",, ""', ['""', '""']),
     ],
 )
-def test_a_list_is_split_at_its_commas(
+def test_a_list_is_split_at_its_commas_but_not_within_quoted_strings(
     value: str, elements: list[str]
 ) -> None:
     assert split_list(value) == elements

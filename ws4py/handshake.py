@@ -44,6 +44,9 @@ _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmat
 _match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.\d (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
+# A comma within a quoted string (:rfc:`9110#section-5.6.4`) separates nothing. Whatever the text
+# is, all of it can be matched, so that there is nothing to try twice.
+_split_elements = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+').findall
 
 
 class Head(NamedTuple):
@@ -454,7 +457,8 @@ def check_response(
 
 def split_list(value: str) -> list[str]:
     """Return the elements of a header's comma-separated list."""
-    return [element for element in (part.strip(" \t") for part in value.split(",")) if element]
+    parts = _split_elements(value) if '"' in value else value.split(",")
+    return [element for element in (part.strip(" \t") for part in parts) if element]
 
 
 def _tokens(values: Iterable[Any], what: str) -> list[str]:
