@@ -31,6 +31,7 @@ LAYERS = {
     "deflate": 2,
     "streaming": 3,
     "handshake": 3,
+    "body": 3,
     ROOT: 4,  # `import ws4py` loads no socket and no engine; nothing inside imports it
     "transport": 4,
     "heartbeat": 4,
@@ -78,6 +79,7 @@ ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
+    ("body", "handshake"),
     ("server.cherrypyserver", "server._cheroot"),
     ("client.tornadoclient", "client.asyncioclient"),
     ("server.tornadoserver", "server._iostream"),

@@ -12,12 +12,9 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from http import HTTPStatus
-from http.client import HTTPException, HTTPResponse
-from io import BytesIO
 from os import urandom
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -122,55 +119,6 @@ class HeadReader:
 def _may_begin(byte: int) -> bool:
     """Say whether a head may begin so; TLS, for one, does not, and would be waited for in vain."""
     return 0x20 < byte < 0x7F or byte == 0x0D
-
-
-class BodyReader:
-    """Collects the body of a response out of chunks of any size.
-
-    Args:
-        head: The head of the response.
-        most: Bytes of the body after which the rest does not matter.
-
-    ``data`` is the body, as far as it has come.
-    """
-
-    def __init__(self, head: Head, most: int) -> None:
-        self.data = b""
-        self._received = build_head(head.line, head.fields)
-        self._most = most
-
-    def feed(self, data: bytes) -> bool:
-        """Take more bytes; return whether the body is complete.
-
-        The whole is read anew: there are few chunks, and http.client keeps no half-read state.
-        """
-        self._received += data
-        complete = False
-        with suppress(HTTPException, ValueError):
-            complete = self._read()
-        # What frames the chunks of a body can be longer than it.
-        return complete or len(self._received) > 4 * (self._most + 4096)
-
-    def _read(self) -> bool:
-        response = HTTPResponse(_Played(self._received))  # type: ignore[arg-type]
-        response.begin()
-        self.data = b""
-        while len(self.data) < self._most:
-            piece = response.read1(self._most - len(self.data))
-            if not piece:
-                return response.length == 0 or bool(response.chunked)
-            self.data += piece
-        return True
-
-
-class _Played:
-    """A socket for http.client that plays back bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def makefile(self, _mode: str) -> BytesIO:
-        return BytesIO(self._data)
 
 
 def make_environ(head: Head, scheme: str = "http") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Union
 from urllib.parse import urlsplit
 
 from ws4py import _tls, handshake
+from ws4py.body import BodyReader
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket, check_callbacks
@@ -310,14 +311,14 @@ class WebSocketBaseClient(WebSocket):
             if error.status is None:
                 error.status = 101
             else:
-                body = handshake.BodyReader(head, self.limits.max_body)
+                body = BodyReader(head, self.limits.max_body)
                 with suppress(OSError):
                     data = reader.rest
                     while not body.feed(data):
                         data = yield
                         if not data:
                             break
-                error.body = body.data
+                error.body = bytes(body.data)
             raise
         self.buf = reader.rest
 
