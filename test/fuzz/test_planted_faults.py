@@ -28,7 +28,10 @@ CLIENT = ("client",)
 
 
 class Fault(NamedTuple):
-    """A fault: in ``module``, ``right`` becomes ``wrong``; it shows in each of ``roles``."""
+    """A fault: in ``module``, ``right`` becomes ``wrong``.
+
+    It shows in each of ``roles``; or in the corpus of each of these targets.
+    """
 
     name: str
     module: str
@@ -182,6 +185,96 @@ FAULTS_IN_ROLES = [
 ]
 
 
+# Faults that the corpus of a target finds.
+FAULTS_OF_TARGETS = [
+    Fault(
+        "space before a value is matched in two ways",
+        "handshake",
+        "({_TOKEN}):([^",
+        "({_TOKEN}):[ \\t]*([^",
+        ("length",),
+    ),
+    Fault(
+        "a list is split within quoted strings",
+        "handshake",
+        'parts = _split_elements(value) if \'"\' in value else value.split(",")',
+        'parts = value.split(",")',
+        ("lists",),
+    ),
+    Fault(
+        "a target that is no URL is no HandshakeError",
+        "handshake",
+        'except ValueError as error:\n        raise HandshakeError(f"{match[2]!r}',
+        'except KeyError as error:\n        raise HandshakeError(f"{match[2]!r}',
+        ("request",),
+    ),
+    Fault(
+        "what follows a head is lost up to its last line",
+        "handshake",
+        'self.rest = b"\\r\\n".join([*lines[position + 1 :], rest])',
+        "self.rest = rest",
+        ("request",),
+    ),
+    Fault(
+        "a key may be short",
+        "handshake",
+        "if len(decoded) != 16:",
+        "if len(decoded) > 16:",
+        ("request",),
+    ),
+    Fault(
+        "a body on a request to upgrade is taken for frames",
+        "handshake",
+        "    _require_no_body(environ)\n        self",
+        "    self",
+        ("request",),
+    ),
+    Fault(
+        "a response needs no proof",
+        "handshake",
+        'found.get("sec-websocket-accept") != accept_token(key)',
+        'found.get("sec-websocket-accept", accept_token(key)) != accept_token(key)',
+        ("response",),
+    ),
+    Fault(
+        "the limit of a body holds for its first chunk only",
+        "body",
+        "end = self._position + self._most - len(self.data)",
+        "end = self._position + self._most",
+        ("response",),
+    ),
+    Fault(
+        "a host may be one that has no address",
+        "client/__init__",
+        '        (parts.hostname or "").encode("idna")\n',
+        "",
+        ("url",),
+    ),
+    Fault(
+        "a URL may have a space",
+        "client/__init__",
+        "[\\x00-\\x20\\x7f]",
+        "[\\x00-\\x1f\\x7f]",
+        ("url",),
+    ),
+    Fault(
+        "the size of a message is not limited while it grows",
+        "streaming",
+        "self._size += length",
+        "self._size = length",
+        ("length",),
+    ),
+    Fault(
+        "a stream keeps what has been taken",
+        "streaming",
+        "        message.completed = bool(last)\n",
+        "        message.completed = bool(last)\n"
+        '        vars(self).setdefault("kept", []).append(payload)\n',
+        ("length",),
+    ),
+]
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Copy the sources of ws4py, the compiled module left out."""
@@ -193,15 +286,20 @@ def copy(tmp_path: Path) -> Path:
 
 def fuzz(copy: Path, role: str) -> str:
     """Run the campaign on the copy, in one role; return what it prints."""
+    done = run(copy, "test.fuzz.campaign", str(SEED), str(STREAMS), role)
+    assert f"ws4py from {copy / 'ws4py'}\n" in done.stdout, done.stderr
+    return done.stdout
+
+
+def run(copy: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module with the copy in place of ws4py."""
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join([str(copy), str(PROJECT)])
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-m", "test.fuzz.campaign", str(SEED), str(STREAMS), role]
-    done = subprocess.run(
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(
         command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False
     )
-    assert f"ws4py from {copy / 'ws4py'}\n" in done.stdout, done.stderr
-    return done.stdout
 
 
 def plant(fault: Fault, copy: Path) -> None:
@@ -223,3 +321,14 @@ def test_the_fuzz_finds_out_that(fault: Fault, role: str, copy: Path) -> None:
     plant(fault, copy)
     found = fuzz(copy, role)
     assert "\nexpected " in found, found
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    "fault", FAULTS_OF_TARGETS, ids=[fault.name for fault in FAULTS_OF_TARGETS]
+)
+def test_the_corpus_finds_out_that(fault: Fault, copy: Path) -> None:
+    plant(fault, copy)
+    done = run(copy, "test.fuzz.targets", *fault.roles)
+    assert done.returncode == 1
+    assert "\n  File" in done.stderr, done.stderr
