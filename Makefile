@@ -10,9 +10,12 @@ PYTEST_ARGS ?=
 # What `make autobahn` runs: a set of cases, or one case or pattern of cases: CASE='6.4.*'
 SET ?= core+9
 CASE ?=
-# `make fuzz` tries COUNT streams. The same SEED makes the same streams.
+# `make fuzz` tries COUNT streams, and lets atheris try TARGETS for SECONDS each. The same SEED
+# makes the same streams.
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 COUNT ?= 1000000
+SECONDS ?= 600
+TARGETS ?= stream request response lists url length
 
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -ra
@@ -68,8 +71,11 @@ autobahn: venv  ## run the Autobahn suite on every engine (CASE=6.4.3, SET=full)
 wstest:
 	sh test/autobahn/setup.sh .wstest || [ $$? -eq 3 ]
 
-fuzz: venv  ## look longer for a disagreement with the reference parser (COUNT, SEED)
+fuzz: venv  ## look longer for input that is read wrong (COUNT, SEED, SECONDS, TARGETS)
 	$(BIN)/python -m test.fuzz.campaign $(SEED) $(COUNT)
+	for target in $(TARGETS); do \
+		$(BIN)/python -m test.fuzz.guided $$target $(SECONDS) $(SEED) || exit; \
+	done
 
 benchmark: venv  ## measure the speed
 	$(BIN)/python -m benchmark.run
@@ -77,5 +83,5 @@ benchmark: venv  ## measure the speed
 clean:  ## remove all that these targets made
 	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
 	rm -rf build benchmark/build dist docs/_build *.egg-info
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -84,6 +84,22 @@ def test_a_refusal_has_status_headers_and_body() -> None:
     assert error.headers == [("Content-Length", "5"), ("X-One", "1"), ("X-One", "2")]
 
 
+def test_a_response_of_exactly_the_limits_is_accepted_without_space_after_its_colons() -> None:
+    class Small(Client):
+        limits = Limits(max_line=199, max_head=325)
+
+    def answer(sock: socket.socket, request: bytes) -> None:
+        head = switch(request, A="b" * 195).replace(b": ", b":")
+        assert len(head) == 325
+        sock.sendall(head)
+        read_until_end(sock)
+
+    with scripted_server(answer) as url:
+        client = Small(url)
+        client.connect()
+        client.terminate()
+
+
 def test_the_body_of_a_refusal_may_come_in_chunks() -> None:
     answer = (
         b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nlate\r\n1\r\nr\r\n0\r\n\r\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Callable
 
 import pytest
@@ -91,6 +92,13 @@ def test_a_line_that_is_not_a_header_is_400(line: str, feeding: Feed) -> None:
         read(feeding(request("Host: a", line)))
     assert refused.value.status == 400
     assert "is not a header" in str(refused.value)
+
+
+def test_a_header_with_much_space_before_a_control_character_is_refused_in_no_time() -> None:
+    start = time.process_time()
+    with pytest.raises(HandshakeError, match="is not a header"):
+        read([request("A:" + " " * 100_000 + "\x00")], max_line=None, max_head=None)
+    assert time.process_time() - start < 5  # Shared out in every way, it takes 40 s.
 
 
 def test_an_empty_first_line_is_400(feeding: Feed) -> None:
@@ -356,9 +364,17 @@ def test_what_is_not_an_http_1_response_is_an_invalid_status_line(line: str) -> 
         (",, a,,", ["a"]),
         (" \t,", []),
         ("keep-alive, Upgrade", ["keep-alive", "Upgrade"]),
+        ('a; b="c, d", e', ['a; b="c, d"', "e"]),
+        ('a; b="\\", c", d', ['a; b="\\", c"', "d"]),
+        ('a; b="\\\\", c', ['a; b="\\\\"', "c"]),
+        ('a; b=", c', ['a; b=", c']),
+        ('a; b="\\', ['a; b="\\']),
+        ('"",, ""', ['""', '""']),
     ],
 )
-def test_a_list_is_split_at_its_commas(value: str, elements: list[str]) -> None:
+def test_a_list_is_split_at_its_commas_but_not_within_quoted_strings(
+    value: str, elements: list[str]
+) -> None:
     assert split_list(value) == elements
 
 

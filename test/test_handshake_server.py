@@ -245,6 +245,7 @@ def test_a_server_without_subprotocols_ignores_what_is_asked_for(spoken: Any) ->
         ([], "foo", []),
         ("foo", "foo", ["foo"]),
         (["foo"], "foobar, fo", []),
+        (["foo"], 'bar; a=", foo, "', []),
     ],
 )
 def test_the_extensions_that_are_known_are_agreed_on_in_the_clients_order(

@@ -36,10 +36,15 @@ Fields = list[tuple[str, str]]
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _is_token = re.compile(_TOKEN).fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
-_match_field = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+# Space around the value is left to strip(): two repeats that both match it would try, before they
+# refuse a line, each way to share it out.
+_match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
 _is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
+# A comma within a quoted string (:rfc:`9110#section-5.6.4`) separates nothing. Whatever the text
+# is, all of it can be matched, so that there is nothing to try twice.
+_split_elements = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+').findall
 
 
 class Head(NamedTuple):
@@ -111,7 +116,7 @@ class HeadReader:
             match = _match_field(line)
             if match is None:
                 raise self._error(f"{line!r} is not a header", 400)
-            fields.append((match[1], match[2].rstrip(" \t")))
+            fields.append((match[1], match[2].strip(" \t")))
         return Head(self._lines[0], fields)
 
     def _error(self, message: str, status: int) -> HandshakeError:
@@ -408,7 +413,8 @@ def check_response(
 
 def split_list(value: str) -> list[str]:
     """Return the elements of a header's comma-separated list."""
-    return [element for element in (part.strip(" \t") for part in value.split(",")) if element]
+    parts = _split_elements(value) if '"' in value else value.split(",")
+    return [element for element in (part.strip(" \t") for part in parts) if element]
 
 
 def _tokens(values: Iterable[Any], what: str) -> list[str]:

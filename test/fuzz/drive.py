@@ -1,14 +1,19 @@
 """Feeds a stream to ws4py and records what comes out, in the reference's form.
 
 There are three ways: two owners of a ``Stream``, who differ in how they go on after a 0, and a
-whole ``WebSocket``, which is an echo in all respects, so that what it writes says what it read.
+whole websocket, a server's or a client's, which is an echo in all respects, so that what it writes
+says what it read.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha1
+from typing import Any
 
+from ws4py.client import WebSocketBaseClient
 from ws4py.limits import Limits
 from ws4py.messaging import BinaryMessage, Message, PongControlMessage
 from ws4py.streaming import Stream
@@ -113,14 +118,28 @@ class RecordingSocket:
         self.sent += data
 
 
-class Mirror(WebSocket):
-    """Sends every message back, and a Ping for every Pong; records its callbacks."""
+class AcceptingSocket(RecordingSocket):
+    """The socket of a client, connected to a server that accepts."""
 
-    def __init__(self, sock: RecordingSocket, rules: Rules) -> None:
-        super().__init__(sock)
-        self.stream.always_mask = not rules.expect_masking
-        self.stream.expect_masking = rules.expect_masking
-        self.limits = make_limits(rules)
+    def getpeername(self) -> str:
+        return ""
+
+    def recv(self, size: int) -> bytes:
+        """Answer the request, and forget it: what is sent from now on are frames."""
+        key = self.sent.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
+        self.sent.clear()
+        token = b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+        return (
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + token + b"\r\n\r\n"
+        )
+
+
+class Mirror:
+    """A mixin that sends every message back, and a Ping for every Pong; records its callbacks."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
         self.calls: list[Event] = []
         self.ends: list[tuple[int, str | None]] = []
 
@@ -137,10 +156,34 @@ class Mirror(WebSocket):
         self.ends.append((code, reason))
 
 
+class ServerMirror(Mirror, WebSocket):
+    """Expects masked frames, and masks none."""
+
+
+class ClientMirror(Mirror, WebSocketBaseClient):
+    """Masks every frame, and expects none that is masked."""
+
+    _makes_socket = False
+
+
+def make_mirror(rules: Rules) -> tuple[Any, RecordingSocket]:
+    """Make the websocket that listens to whom these rules are for."""
+    if rules.expect_masking:
+        sock = RecordingSocket()
+        mirror: Any = ServerMirror(sock)
+        mirror.limits = make_limits(rules)
+    else:
+        sock = AcceptingSocket()
+        mirror = ClientMirror("ws://localhost/")
+        mirror.limits = make_limits(rules)
+        mirror.sock = sock
+        mirror.connect()
+    return mirror, sock
+
+
 def drive_websocket(rules: Rules, chunks: Sequence[bytes]) -> list[Event]:
     """Feed ``chunks`` to a WebSocket; tell the events from what it called and wrote."""
-    sock = RecordingSocket()
-    websocket = Mirror(sock, rules)
+    websocket, sock = make_mirror(rules)
     goes_on = True
     for chunk in chunks:
         goes_on = websocket.process(chunk)
@@ -155,9 +198,12 @@ def drive_websocket(rules: Rules, chunks: Sequence[bytes]) -> list[Event]:
     return answered + end_of(websocket, answers[len(answered) :])
 
 
-def check_return_value(websocket: Mirror, goes_on: bool) -> None:
-    """Check that ``process`` ends with the peer's Close, but only drains after an error."""
-    if goes_on == websocket.close_received:
+def check_return_value(websocket: Any, goes_on: bool) -> None:
+    """Check that ``process`` ends with a client's Close, but only drains after an error.
+
+    A server that has closed ends the connection too: a client waits for that.
+    """
+    if goes_on != (isinstance(websocket, ClientMirror) or not websocket.close_received):
         raise Misbehaviour(f"process returned {goes_on}")
 
 
@@ -166,6 +212,8 @@ def answers_in(sent: bytes, rules: Rules) -> list[Event]:
     outcome = parse(sent, Rules(expect_masking=not rules.expect_masking))
     if outcome.branch is not None or outcome.unread:
         raise Misbehaviour(f"wrote {sent.hex()}: {outcome!r}")
+    if len(outcome.keys) > 2 and len(set(outcome.keys)) == 1:  # by chance once in 2**64 times
+        raise Misbehaviour(f"masks every frame with {outcome.keys[0]!r}")
     return outcome.events
 
 
@@ -174,7 +222,7 @@ def swap(event: Event) -> Event:
     return ({"ping": "pong", "pong": "ping"}.get(event[0], event[0]), *event[1:])
 
 
-def end_of(websocket: Mirror, answers: list[Event]) -> list[Event]:
+def end_of(websocket: Any, answers: list[Event]) -> list[Event]:
     """Tell how the peer ended it, from ``closed`` and the Close that was sent, if any."""
     if len(websocket.ends) != 1:
         raise Misbehaviour(f"closed was called with {websocket.ends!r}")

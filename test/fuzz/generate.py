@@ -389,4 +389,4 @@ FAULTS: dict[str, Callable[[Writer], None]] = {
     "close bad reason": write_close_bad_reason,
 }
 FAULTS.update(("utf8 " + kind, bad_utf8(kind)) for kind in BAD_UTF8)
-INTENTIONS = tuple(FAULTS) + ("close",) * 8 + ("nothing",) * 4 + ("wrong mask",)
+INTENTIONS = tuple(FAULTS) + ("close",) * 11 + ("nothing",) * 4 + ("wrong mask",)

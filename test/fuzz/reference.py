@@ -15,6 +15,7 @@ name of the branch that found it, so that a campaign can count what it met.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -55,13 +56,14 @@ class Outcome(NamedTuple):
 
     ``unread`` counts the bytes behind the last whole frame that was read. ``early`` is the error
     that a stream which ends inside a header is bound to become, however it goes on: a receiver
-    may tell it already, or wait.
+    may tell it already, or wait. ``keys`` are the masking keys of the frames that were read.
     """
 
     events: list[Event]
     unread: int
     branch: str | None = None
     early: Event | None = None
+    keys: Sequence[bytes] = ()
 
 
 class Rules(NamedTuple):
@@ -116,7 +118,7 @@ def parse(stream: bytes, rules: Rules) -> Outcome:
     except Violation as violation:
         branch = violation.branch
         reading.events.append(("error", violation.code))
-    return Outcome(reading.events, len(stream) - reading.pos, branch, early)
+    return Outcome(reading.events, len(stream) - reading.pos, branch, early, reading.keys)
 
 
 class _Reading:
@@ -125,6 +127,7 @@ class _Reading:
         self.rules = rules
         self.pos = 0
         self.events: list[Event] = []
+        self.keys: list[bytes] = []
         self.closed = False
         self.forget_message()
 
@@ -138,6 +141,7 @@ class _Reading:
         self.check(header)
         payload = self.stream[header.end : header.end + header.length]
         if header.masked:
+            self.keys.append(header.key)
             payload = unmask(payload, header.key)
         whole = len(payload) == header.length
         if header.opcode < CLOSE:

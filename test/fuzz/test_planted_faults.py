@@ -1,4 +1,4 @@
-"""The fuzz is worth its time: it finds faults that are planted into a copy of ws4py.
+"""The fuzz is worth its time: it finds faults that are planted into a copy of ws4py, in each role.
 
 Each fault replaces one piece of the source, which has to stand there exactly once: when the source
 changes, so must the fault, or the test fails.
@@ -22,13 +22,22 @@ STREAMS = 3000
 SEED = 6455
 
 
+BOTH = ("server", "client")
+SERVER = ("server",)
+CLIENT = ("client",)
+
+
 class Fault(NamedTuple):
-    """A fault: in ``module``, ``right`` becomes ``wrong``."""
+    """A fault: in ``module``, ``right`` becomes ``wrong``.
+
+    It shows in each of ``roles``; or in the corpus of each of these targets.
+    """
 
     name: str
     module: str
     right: str
     wrong: str
+    roles: tuple[str, ...] = BOTH
 
 
 FAULTS = [
@@ -55,6 +64,7 @@ FAULTS = [
         "streaming",
         "key = key[turn:] + key[:turn]",
         "key = key[-turn:] + key[:-turn]",
+        SERVER,
     ),
     Fault(
         "an empty frame need not be masked",
@@ -119,6 +129,149 @@ FAULTS = [
         "buf = buf[pos:] + late",
         "buf = bytes(late)",
     ),
+    Fault(
+        "a frame that is not masked is accepted",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if key and not self.expect_masking:",
+        SERVER,
+    ),
+    Fault(
+        "a masked frame is accepted",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if not key and self.expect_masking:",
+        CLIENT,
+    ),
+    Fault(
+        "the masking of a Close does not matter",
+        "streaming",
+        "if bool(key) is not self.expect_masking:",
+        "if bool(key) is not self.expect_masking and opcode != 8:",
+    ),
+    Fault(
+        "an empty frame is sent unmasked",
+        "sending",
+        'key = urandom(4) if self._masks else b""',
+        'key = urandom(4) if self._masks and payload else b""',
+        CLIENT,
+    ),
+    Fault(
+        "a large message is sent with a key but unmasked",
+        "sending",
+        "if key:\n            payload",
+        "if key and len(payload) < _LARGE:\n            payload",
+        CLIENT,
+    ),
+    Fault(
+        "every frame is sent with the same key",
+        "sending",
+        'key = urandom(4) if self._masks else b""',
+        'key = b"same" if self._masks else b""',
+        CLIENT,
+    ),
+    Fault(
+        "the answer to a Close is sent unmasked",
+        "closing",
+        "if not self._write_close(message.single(self._masks), at_once):",
+        "if not self._write_close(message.single(False), at_once):",
+        CLIENT,
+    ),
+]
+FAULTS_IN_ROLES = [
+    pytest.param(fault, role, id=f"{role}: {fault.name}")
+    for fault in FAULTS
+    for role in fault.roles
+]
+
+
+# Faults that the corpus of a target finds.
+FAULTS_OF_TARGETS = [
+    Fault(
+        "space before a value is matched in two ways",
+        "handshake",
+        "({_TOKEN}):([^",
+        "({_TOKEN}):[ \\t]*([^",
+        ("length",),
+    ),
+    Fault(
+        "a list is split within quoted strings",
+        "handshake",
+        'parts = _split_elements(value) if \'"\' in value else value.split(",")',
+        'parts = value.split(",")',
+        ("lists",),
+    ),
+    Fault(
+        "a target that is no URL is no HandshakeError",
+        "handshake",
+        'except ValueError as error:\n        raise HandshakeError(f"{match[2]!r}',
+        'except KeyError as error:\n        raise HandshakeError(f"{match[2]!r}',
+        ("request",),
+    ),
+    Fault(
+        "what follows a head is lost up to its last line",
+        "handshake",
+        'self.rest = b"\\r\\n".join([*lines[position + 1 :], rest])',
+        "self.rest = rest",
+        ("request",),
+    ),
+    Fault(
+        "a key may be short",
+        "handshake",
+        "if len(decoded) != 16:",
+        "if len(decoded) > 16:",
+        ("request",),
+    ),
+    Fault(
+        "a body on a request to upgrade is taken for frames",
+        "handshake",
+        "    _require_no_body(environ)\n        self",
+        "    self",
+        ("request",),
+    ),
+    Fault(
+        "a response needs no proof",
+        "handshake",
+        'found.get("sec-websocket-accept") != accept_token(key)',
+        'found.get("sec-websocket-accept", accept_token(key)) != accept_token(key)',
+        ("response",),
+    ),
+    Fault(
+        "the limit of a body holds for its first chunk only",
+        "body",
+        "end = self._position + self._most - len(self.data)",
+        "end = self._position + self._most",
+        ("response",),
+    ),
+    Fault(
+        "a host may be one that has no address",
+        "client/__init__",
+        '        (parts.hostname or "").encode("idna")\n',
+        "",
+        ("url",),
+    ),
+    Fault(
+        "a URL may have a space",
+        "client/__init__",
+        "[\\x00-\\x20\\x7f]",
+        "[\\x00-\\x1f\\x7f]",
+        ("url",),
+    ),
+    Fault(
+        "the size of a message is not limited while it grows",
+        "streaming",
+        "self._size += length",
+        "self._size = length",
+        ("length",),
+    ),
+    Fault(
+        "a stream keeps what has been taken",
+        "streaming",
+        "        message.completed = bool(last)\n",
+        "        message.completed = bool(last)\n"
+        '        vars(self).setdefault("kept", []).append(payload)\n',
+        ("length",),
+    ),
 ]
 
 
@@ -131,17 +284,22 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fuzz(copy: Path) -> str:
-    """Run the campaign on the copy; return what it prints."""
+def fuzz(copy: Path, role: str) -> str:
+    """Run the campaign on the copy, in one role; return what it prints."""
+    done = run(copy, "test.fuzz.campaign", str(SEED), str(STREAMS), role)
+    assert f"ws4py from {copy / 'ws4py'}\n" in done.stdout, done.stderr
+    return done.stdout
+
+
+def run(copy: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a module with the copy in place of ws4py."""
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join([str(copy), str(PROJECT)])
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-m", "test.fuzz.campaign", str(SEED), str(STREAMS)]
-    done = subprocess.run(
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(
         command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False
     )
-    assert f"ws4py from {copy / 'ws4py'}\n" in done.stdout, done.stderr
-    return done.stdout
 
 
 def plant(fault: Fault, copy: Path) -> None:
@@ -152,13 +310,25 @@ def plant(fault: Fault, copy: Path) -> None:
 
 
 @pytest.mark.fuzz
-def test_the_copy_as_it_is_agrees_with_the_reference(copy: Path) -> None:
-    assert "no disagreement" in fuzz(copy)
+@pytest.mark.parametrize("role", BOTH)
+def test_the_copy_as_it_is_agrees_with_the_reference(copy: Path, role: str) -> None:
+    assert "no disagreement" in fuzz(copy, role)
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
-def test_the_fuzz_finds_out_that(fault: Fault, copy: Path) -> None:
+@pytest.mark.parametrize("fault, role", FAULTS_IN_ROLES)
+def test_the_fuzz_finds_out_that(fault: Fault, role: str, copy: Path) -> None:
     plant(fault, copy)
-    found = fuzz(copy)
+    found = fuzz(copy, role)
     assert "\nexpected " in found, found
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize(
+    "fault", FAULTS_OF_TARGETS, ids=[fault.name for fault in FAULTS_OF_TARGETS]
+)
+def test_the_corpus_finds_out_that(fault: Fault, copy: Path) -> None:
+    plant(fault, copy)
+    done = run(copy, "test.fuzz.targets", *fault.roles)
+    assert done.returncode == 1
+    assert "\n  File" in done.stderr, done.stderr

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from ws4py import _tls, handshake
 from ws4py._body import BodyReader
 from ws4py.exc import HandshakeError, HandshakeTimeout
+from ws4py.limits import Limits
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket, check_callbacks
 
@@ -24,6 +25,8 @@ Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 _PORTS = {"ws": 80, "wss": 443, "ws+unix": None, "wss+unix": None}
 _is_authority = re.compile(r"(?:\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?").fullmatch
 _has_user = re.compile(r"[^/?#]*//[^/?#]*@").match
+# Limits for headers that have come to be known within those of the client.
+_READ_ALREADY = Limits(max_line=None, max_head=None, max_headers=None)
 _has_forbidden = re.compile(r"[\x00-\x20\x7f]").search
 
 
@@ -332,7 +335,7 @@ class WebSocketBaseClient(WebSocket):
                         data = yield
                         if not data:
                             break
-                error.body = body.data
+                error.body = bytes(body.data)
             raise
         self.buf = reader.rest
 
@@ -355,7 +358,8 @@ class WebSocketBaseClient(WebSocket):
         Raises:
             HandshakeError: A header is missing or wrong, or names what was not offered.
         """
-        head = handshake.HeadReader(self.limits, is_request=False).feed(b"headers\r\n" + headers)
+        reader = handshake.HeadReader(_READ_ALREADY, is_request=False)
+        head = reader.feed(b"headers\r\n" + headers)
         if head is None:
             raise HandshakeError("Invalid response: the headers have no end")
         offers = self.protocols or (), self.extensions or ()

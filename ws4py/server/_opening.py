@@ -170,7 +170,7 @@ class Opening:
             raise HandshakeError(f"{length!r} is not a length", 400)
         if len(length) > 18 or int(length) > most:
             raise HandshakeError(f"a body of {length} bytes, where {most} are accepted", 413)
-        body = self._reader.rest
+        body = bytearray(self._reader.rest)
         while len(body) < int(length):
             body += yield
         environ["wsgi.input"] = BytesIO(body[: int(length)])
