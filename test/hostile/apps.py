@@ -47,7 +47,8 @@ class Behaviour:
     """Echoes, and does what its path says; a mixin before a WebSocket class.
 
     ``/fail/CALLBACK`` raises in that callback; ``/crowd`` sends every message to all that are on
-    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message.
+    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message,
+    and still sends that and others back, in vain.
     """
 
     crowd: set[Any] = set()  # noqa: RUF012
@@ -73,6 +74,7 @@ class Behaviour:
             broadcast(list(self.crowd), message.data, message.is_binary)
         elif self.path == "/close":
             self.close(4000, "as asked")  # type: ignore[attr-defined]
+            self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
         else:
             self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
 

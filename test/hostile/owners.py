@@ -16,10 +16,9 @@ FRAME_HOSTS = {
         "a length in more bytes than it needs": "takes it",
         "a close between fragments": "1002",
         "what came before a violation is answered and nothing behind it": "1002, and no answers",
-        "what came before a close is answered": "1002, and no answers",
-        "frames byte by byte": "1002, and no answers",
+        "what came before a close is answered": "1001, and no answers",
         "fragments at the limit pass and a byte more does not": "1009 for the Ping",
-        "too many fragments": "takes them",
+        "too many fragments of a byte or of none": "takes them",
         "a violation in the segment of the handshake": "looks at it when more comes",
         "an end in the segment of the handshake: FIN": "looks at no frame",
         "the close arrives although much is in flight": "a reset",
@@ -30,7 +29,7 @@ FRAME_HOSTS = {
         "a violation is found at its first byte": "waits for the payload",
         "wrong text is found before the message ends": "waits for all of it",
         "wrong text is found before the frame ends": "waits for all of it",
-        "a peer that does not end the connection": "has 10 s, or all it wants if it does not read",
+        "a peer that does not end the connection": "10 s",
     }.items()
 }
 
