@@ -16,6 +16,7 @@ FRAME_HOSTS = {
         "a length in more bytes than it needs": "takes it",
         "a close between fragments": "1002",
         "what came before a violation is answered and nothing behind it": "1002, and no answers",
+        "what came before wrong text is answered": "1007, and no answers",
         "what came before a close is answered": "1001, and no answers",
         "fragments at the limit pass and a byte more does not": "1009 for the Ping",
         "too many fragments of a byte or of none": "takes them",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -100,7 +99,6 @@ def skip_pings(wire: Wire, seconds: float = PATIENCE) -> Frame | None:
 
 def send_in_two(wire: Wire, data: bytes, at: int, other: Wire) -> None:
     """Send the part before ``at``; the rest when the target has been busy with another wire."""
-    wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire.send(data[:at])
     other.echo(b"")
     wire.send(data[at:])

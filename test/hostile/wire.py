@@ -94,6 +94,8 @@ class Wire:
         self._data = bytearray(ahead)
         self._fragmented: int | None = None
         self._text = b""
+        # What is sent in several segments arrives so, and at once.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Wire:
         return self
