@@ -313,6 +313,20 @@ async def test_a_broadcast_reaches_all_but_those_that_are_closing() -> None:
 
 
 @on_loops
+async def test_a_peer_that_half_closes_behind_its_close_gets_what_is_queued() -> None:
+    async with serving(EchoWebSocket) as server:
+        peer, _ = await connect(server)
+        only(server).send(b"x" * (8 << 20), binary=True)
+        peer.send((CLOSE, b"\x03\xe8"))
+        peer.writer.write_eof()
+        assert await is_served(server)  # Meanwhile the loop reads the end.
+        _, data = await peer.message()
+        assert len(data) == 8 << 20
+        assert await peer.message() == (CLOSE, b"\x03\xe8")
+        peer.leave()
+
+
+@on_loops
 async def test_the_old_protocol_works_with_the_loops_own_server() -> None:
     loop = asyncio.get_running_loop()
     for handler in (EchoWebSocket, CoroutineEcho, {"/": EchoWebSocket}):

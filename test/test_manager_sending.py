@@ -282,6 +282,28 @@ def test_a_peer_whose_close_stands_behind_unread_answers_is_answered(
     assert ws.all_events()[-1] == ("closed", 1000, "")
 
 
+@pytest.mark.parametrize(
+    "asked, code, close",
+    [(frame(8, b"\x03\xe8"), 1000, b"\x03\xe8"), (frame(0), 1006, b"\x03\xea")],
+)
+def test_a_peer_that_half_closes_behind_its_close_or_a_violation_gets_what_is_queued(
+    manager: WebSocketManager, connect: Any, asked: bytes, code: int, close: bytes
+) -> None:
+    ws, peer = connect(RecordingWebSocket)
+    other, busy = connect(RecordingWebSocket)
+    assert other.next_event() == ("opened",)
+    ws.send(b"x" * 1_000_000, binary=True)
+    peer.sendall(asked)
+    peer.shutdown(socket.SHUT_WR)
+    for _ in range(3):  # Meanwhile the manager reads the end.
+        busy.sendall(frame(1, b"busy"))
+        assert other.next_event() == ("text", b"busy")
+    data = read_to_end(peer)
+    assert data[1_000_010:1_000_011] == b"\x88"
+    assert data[1_000_012:1_000_014] == close
+    assert ws.all_events()[-1][:2] == ("closed", code)
+
+
 def test_only_the_newest_pong_is_kept_while_the_kernel_refuses_bytes(
     manager: WebSocketManager, connect: Any
 ) -> None:

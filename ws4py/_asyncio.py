@@ -267,8 +267,14 @@ class Connection(Threads, asyncio.Protocol):
         else:
             self._go_on(websocket.process(data))
 
-    def eof_received(self) -> None:
-        self._go_on(False)
+    def eof_received(self) -> bool:
+        """Return whether the other direction stays open, which asyncio has no TLS for."""
+        websocket = self.websocket
+        goes_on = (
+            not self._released and self._transport.sock.can_write_eof() and websocket.process(b"")
+        )
+        self._go_on(goes_on)
+        return goes_on
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport.gone()

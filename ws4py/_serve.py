@@ -322,6 +322,7 @@ def on_asgi(serving: Serving) -> Server:
         ssl_keyfile=serving.keyfile,
         ws_max_size=sys.maxsize if most is None else most,
         ws_ping_interval=20.0 if seconds is None else seconds or None,
+        ws_ping_timeout=serving.limits.heartbeat_timeout,
     )
     server = uvicorn.Server(config)
     serves: list[asyncio.Task[None]] = []

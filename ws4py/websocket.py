@@ -114,8 +114,10 @@ class WebSocket(Closing):
         Returns:
             False if the connection is over: ``terminate`` is to be called then.
         """
-        if not data or self._over:
+        if self._over:
             return False
+        if not data:
+            return self._close_sent and self._goes_on_sending()
         self._alive = True
         return self._discarding or self._parse(data)
 
@@ -160,6 +162,17 @@ class WebSocket(Closing):
             return True
         self._paused = True
         return False
+
+    def _goes_on_sending(self) -> bool:
+        """Say whether our Close has yet to leave; wait for that in a thread of its own.
+
+        A peer may end its direction of TCP behind its Close, or a violation, and still read.
+        """
+        if self._outgoing and self._driver.may_wait():
+            self._wait_for(0)
+        # Its end would be read again and again.
+        self._paused = bool(self._outgoing) and not self._ending
+        return self._paused
 
     def _is_done(self) -> bool:
         """Say whether there is nothing left to do but to end the connection.
@@ -241,8 +254,10 @@ class WebSocket(Closing):
         Returns:
             False if the connection is over.
         """
+        if self._is_done():
+            return False
         if not self._paused or self._occupied(self.stream):
-            return not self._is_done()
+            return True
         if min(self._answers, self._queued) > self.limits.low_water:
             return True
         self._paused = False

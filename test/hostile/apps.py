@@ -52,8 +52,9 @@ class Behaviour:
     """Echoes, and does what its path says; a mixin before a WebSocket class.
 
     ``/fail/CALLBACK`` raises in that callback; ``/crowd`` sends every message to all that are on
-    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message;
-    ``/seed`` makes what is random in Python the same as it was there the last time.
+    that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message,
+    and still sends that and others back, in vain; ``/seed`` makes what is random in Python the
+    same as it was there the last time.
     """
 
     crowd: set[Any] = set()  # noqa: RUF012
@@ -81,6 +82,7 @@ class Behaviour:
             broadcast(list(self.crowd), message.data, message.is_binary)
         elif self.path == "/close":
             self.close(4000, "as asked")  # type: ignore[attr-defined]
+            self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
         else:
             self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
 

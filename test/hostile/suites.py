@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from test.hostile import clients, clients_lasting, clients_requests, clients_tls, frames
+from test.hostile import (
+    clients,
+    clients_lasting,
+    clients_requests,
+    clients_tls,
+    closing,
+    frames,
+    utf8,
+)
 
-__all__ = ["clients", "clients_lasting", "clients_requests", "clients_tls", "frames"]
+__all__ = [
+    "clients",
+    "clients_lasting",
+    "clients_requests",
+    "clients_tls",
+    "closing",
+    "frames",
+    "utf8",
+]

@@ -255,6 +255,19 @@ def counts(pid: int) -> tuple[int, int]:
     return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
 
 
+def at_rest(target: Any) -> tuple[int, int]:
+    """Return the counts of a target that has nothing to do, once they change no more.
+
+    A peer may know of the end of its connection a moment before the descriptor is closed.
+    """
+    found, same = target.counts(), 0
+    while same < 4:
+        time.sleep(0.005)
+        before, found = found, target.counts()
+        same = same + 1 if found == before else 0
+    return found
+
+
 def settles(target: Any, before: tuple[int, int], seconds: float = PATIENCE) -> None:
     """Fail unless descriptors and threads come back to what they were."""
     deadline = time.monotonic() + seconds

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -93,6 +94,8 @@ class Wire:
         self._data = bytearray(ahead)
         self._fragmented: int | None = None
         self._text = b""
+        # What is sent in several segments arrives so, and at once.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __enter__(self) -> Wire:
         return self
@@ -249,7 +252,8 @@ class Wire:
                     end.code = int.from_bytes(body[:2], "big") if body else 1005
                     end.reason = body[2:].decode()
                     if not self.masks:
-                        self.finish()
+                        with suppress(OSError):  # It may have ended both directions.
+                            self.finish()
         except ConnectionResetError:
             end.reset = True
         return end
