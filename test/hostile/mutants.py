@@ -78,12 +78,12 @@ def nothing(*_args: Any, **_kwargs: Any) -> None:
 # Limits.
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a message at the limit passes")
 def no_max_message_size() -> None:
     without(max_message_size=None)
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "too many fragments")
 def no_max_fragments() -> None:
     without(max_fragments=None)
 
@@ -93,7 +93,7 @@ def no_open_timeout() -> None:
     without(open_timeout=None)
 
 
-@mutant(CLOSING, "")
+@mutant(CLOSING, "a peer that does not end the connection")
 def no_close_timeout() -> None:
     without(close_timeout=None)
 
@@ -116,7 +116,7 @@ def endless_heads() -> None:
 # Frames.
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a frame masked as the other role")
 def masks_unchecked() -> None:
     def decode(buf: bytes, pos: int) -> Any:
         missing, fin, opcode, length, key, start = framing.decode_header(buf, pos)
@@ -132,32 +132,32 @@ def accept_first_bytes(accepted: Callable[[int], bool]) -> None:
     )
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a reserved bit")
 def reserved_bits_accepted() -> None:
     accept_first_bytes(lambda first: first & 0xF in framing.OPCODES)
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a reserved opcode")
 def reserved_opcodes_accepted() -> None:
     accept_first_bytes(lambda first: not first & 0x70 and first >> 7 == 1)
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a fragmented control frame")
 def fragmented_control_frames_accepted() -> None:
     accept_first_bytes(lambda first: not first & 0x70 and first & 0xF in framing.OPCODES)
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a length in more bytes")
 def long_lengths_accepted() -> None:
     framing._decode_length = lambda field: int.from_bytes(field, "big") & ((1 << 63) - 1)
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "a continuation of nothing")
 def fragments_in_any_order() -> None:
     Stream._admit = nothing  # type: ignore[method-assign]
 
 
-@mutant(FRAMES, "")
+@mutant(FRAMES, "the close arrives although much is in flight")
 def close_without_draining() -> None:
     refuse = WebSocket._refuse
 
@@ -171,12 +171,12 @@ def close_without_draining() -> None:
 # Text.
 
 
-@mutant(UTF8, "")
+@mutant(UTF8, "text that is not utf8")
 def text_unchecked() -> None:
     Stream._validate = nothing  # type: ignore[method-assign]
 
 
-@mutant(UTF8, "")
+@mutant(UTF8, "right text split everywhere")
 def text_checked_in_pieces() -> None:
     def validate(_self: Stream, payload: bytes, _last: int) -> None:
         try:
@@ -190,17 +190,25 @@ def text_checked_in_pieces() -> None:
 # Closing.
 
 
-@mutant(CLOSING, "")
+@mutant(CLOSING, "a code that may not be sent")
 def close_codes_unchecked() -> None:
     streaming.is_valid_closing_code = lambda _code: True
 
 
-@mutant(CLOSING, "")
+@mutant(UTF8, "a reason that is not utf8")
 def reasons_unchecked() -> None:
-    streaming.InvalidBytesError = nothing  # type: ignore[assignment, misc]
+    class Anything(bytes):
+        def __getitem__(self, key: Any) -> Any:
+            return Anything(super().__getitem__(key)) if isinstance(key, slice) else self[key]
+
+        def decode(self, *_: Any) -> str:  # type: ignore[override]
+            return ""
+
+    parse_close = streaming._parse_close
+    streaming._parse_close = lambda payload: parse_close(Anything(payload))
 
 
-@mutant(CLOSING, "")
+@mutant(CLOSING, "an empty close")
 def a_close_unanswered() -> None:
     def close(self: Closing, *_args: Any, **_kwargs: Any) -> None:
         self._close_sent = True
@@ -293,22 +301,22 @@ def origins_unchecked() -> None:
     ServerHandshake._require_origin = nothing  # type: ignore[method-assign]
 
 
-@mutant(HANDSHAKE, "", role=CLIENT)
+@mutant(HANDSHAKE, "an accept that proves nothing", role=CLIENT)
 def answers_unchecked() -> None:
     handshake.check_response = lambda *_: ([], [])
 
 
-@mutant(HANDSHAKE, "", role=CLIENT)
+@mutant(FRAMES, "masking keys can be foreseen", role=CLIENT)
 def masking_keys_known() -> None:
     sending.urandom = lambda size: b"\x01\x02\x03\x04"[:size]
 
 
-@mutant(HANDSHAKE, "", role=CLIENT)
+@mutant(HANDSHAKE, "keys of handshakes can be foreseen", role=CLIENT)
 def handshake_keys_known() -> None:
     handshake.urandom = bytes
 
 
-@mutant(HANDSHAKE, "", role=CLIENT)
+@mutant(HANDSHAKE, "a certificate that proves nothing", role=CLIENT)
 def certificates_unchecked() -> None:
     def context(*_args: Any) -> ssl.SSLContext:
         return ssl._create_unverified_context()
@@ -316,7 +324,7 @@ def certificates_unchecked() -> None:
     _tls.client_context = context
 
 
-@mutant(FRAMES, "", role=CLIENT)
+@mutant(FRAMES, "a frame masked as the other role", role=CLIENT)
 def masks_of_a_server_unchecked() -> None:
     def decode(buf: bytes, pos: int) -> Any:
         missing, fin, opcode, length, _, start = framing.decode_header(buf, pos)

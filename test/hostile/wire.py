@@ -79,6 +79,15 @@ def xor(payload: bytes, key: bytes) -> bytes:
     return (int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")).to_bytes(size, "big")
 
 
+def is_text(data: bytes) -> bool:
+    """Say whether these bytes are UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Wire:
     """A connection after its opening handshake.
 
@@ -214,13 +223,13 @@ class Wire:
             self._fragmented, self._text = opcode, payload
         if opcode < CLOSE and fin:
             if self._fragmented == TEXT:
-                self._text.decode()
+                assert is_text(self._text), f"text that is not UTF-8: {self._text[:100]!r}"
             self._fragmented = None
         if opcode == CLOSE and payload:
             assert len(payload) > 1, "a Close with a body of one byte"
             code = int.from_bytes(payload[:2], "big")
             assert code in CODES, f"{code} is on the wire"
-            payload[2:].decode()
+            assert is_text(payload[2:]), f"a reason that is not UTF-8: {payload!r}"
         return frame
 
     def message(self, seconds: float = PATIENCE) -> bytes:
