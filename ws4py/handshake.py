@@ -39,7 +39,10 @@ Fields = list[tuple[str, str]]
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _is_token = re.compile(_TOKEN).fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
-_match_field = re.compile(rf"({_TOKEN}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+# The white space around a value is not told apart here: that would take quadratic time.
+_match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+# RFC 3986 3.2.2, but for a comma: that is what a server makes of two of them.
+_is_host = re.compile(r"(\[[0-9a-z:.%~_-]+\]|[\w.~%!$&'()*+;=-]+)(:\d*)?", re.A | re.I).fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.\d (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
 
@@ -91,13 +94,13 @@ class HeadReader:
     def _count(self, taken: int, waiting: int = 0) -> None:
         limits = self._limits
         self._size += taken
-        for size, most, what in (
-            (taken or waiting, limits.max_line, "a line"),
-            (self._size + waiting, limits.max_head, "the head"),
-            (len(self._lines) - 1, limits.max_headers, "the number of headers"),
+        for size, most, what, status in (
+            (taken or waiting, limits.max_line, "a line", 431 if self._lines else 414),
+            (self._size + waiting, limits.max_head, "the head", 431),
+            (len(self._lines) - 1, limits.max_headers, "the number of headers", 431),
         ):
             if most is not None and size > most:
-                raise self._error(f"{what} is over the limit of {most}", 431)
+                raise self._error(f"{what} is over the limit of {most}", status)
 
     def _complete(self) -> Head:
         if not self._lines:
@@ -107,7 +110,7 @@ class HeadReader:
             match = _match_field(line)
             if match is None:
                 raise self._error(f"{line!r} is not a header", 400)
-            fields.append((match[1], match[2].rstrip(" \t")))
+            fields.append((match[1], match[2].strip(" \t")))
         return Head(self._lines[0], fields)
 
     def _error(self, message: str, status: int) -> HandshakeError:
@@ -267,6 +270,9 @@ class ServerHandshake:
 
     def _agree(self, environ: Mapping[str, Any]) -> Accepted:
         _require_no_body(environ)
+        host = environ.get("HTTP_HOST")
+        if host is not None and not _is_host(host):
+            raise HandshakeError(f"Illegal value for header HTTP_HOST: {host}", 400)
         self._require_origin(environ)
         protocols = self._pick_protocol(environ)
         offered = split_list(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
