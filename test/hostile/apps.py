@@ -7,7 +7,8 @@ A client connects to each URL that comes as a line on standard input, and writes
 for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides is
 chosen by the path of its URL; see :class:`Behaviour`.
 
-``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``.
+``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``; servers of ours have
+TLS, given ``WS4PY_HOSTILE_CERTFILE`` and ``WS4PY_HOSTILE_KEYFILE``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from test.hostile import ORIGIN, PROTOCOLS
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
 
@@ -97,12 +99,21 @@ def handler() -> type:
     return type("Handler", (Behaviour, WebSocket), {"limits": LIMITS})
 
 
+def certificate() -> tuple[str | None, str | None]:
+    """Return the files of a server's certificate and key, if it is to have TLS."""
+    return os.environ.get("WS4PY_HOSTILE_CERTFILE"), os.environ.get("WS4PY_HOSTILE_KEYFILE")
+
+
 def serve(engine: str, port: str) -> None:
     """Serve until SIGTERM."""
     from ws4py._serve import SERVERS, Serving
 
-    serving = Serving(handler(), "127.0.0.1", int(port), None, None, None, None, LIMITS, HEARTBEAT)
-    server = SERVERS[engine](serving)
+    class Speaking(Serving):
+        def options(self, *heartbeat_freq: Any) -> dict[str, Any]:
+            return {**super().options(*heartbeat_freq), "protocols": PROTOCOLS}
+
+    where = "127.0.0.1", int(port), None, *certificate()
+    server = SERVERS[engine](Speaking(handler(), *where, [ORIGIN], LIMITS, HEARTBEAT))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.serve()
@@ -113,7 +124,12 @@ def wsgi(manager: Any = None) -> Any:
     from ws4py.server.wsgiutils import WebSocketWSGIApplication
 
     return WebSocketWSGIApplication(
-        handler_cls=handler(), limits=LIMITS, heartbeat_freq=HEARTBEAT, manager=manager
+        PROTOCOLS,
+        handler_cls=handler(),
+        origins=[ORIGIN],
+        limits=LIMITS,
+        heartbeat_freq=HEARTBEAT,
+        manager=manager,
     )
 
 
