@@ -204,6 +204,13 @@ def test_other_paths_than_those_of_the_dict_are_answered_404(host: Any, serve: A
     served.connect(request(b"/here"))
 
 
+def test_a_url_is_taken_for_its_path(host: Any, serve: Any) -> None:
+    served = serve(host, {"/here": Echo2})
+    served.connect(request(b"http://localhost/here"))
+    _, head = served.ask(request(b"http://localhost/there"))
+    assert b" 101 " not in head
+
+
 @pytest.mark.parametrize(
     ("header", "status"),
     [(b"Origin: https://evil.example", b"403"), (b"Sec-WebSocket-Protocol: other", b"400")],

@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import pytest
 
-from test.helpers import byte_by_byte, whole
+from test.helpers import TIMEOUT, byte_by_byte, whole
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Head, HeadReader, make_environ, read_status, split_list
 from ws4py.limits import Limits
@@ -172,24 +172,36 @@ def test_the_first_line_is_bounded_too(feeding: Feed) -> None:
     assert read(feeding(line + b"\r\n"), max_line=100) is not None
     with pytest.raises(HandshakeError) as refused:
         read(feeding(b"GET /x" + line[5:] + b"\r\n"), max_line=100)
-    assert refused.value.status == 431
+    assert refused.value.status == 414
 
 
 @pytest.mark.parametrize(
-    ("limits", "data"),
+    ("limits", "data", "status"),
     [
-        ({"max_line": 100}, b"x" * 101),
-        ({"max_line": 100}, b"GET / HTTP/1.1\r\n" + b"x" * 101),
-        ({"max_head": 100, "max_line": None}, b"x" * 101),
-        ({"max_head": 100}, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 15),
-        ({"max_headers": 2}, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 3),
+        ({"max_line": 100}, b"x" * 101, 414),
+        ({"max_line": 100}, b"GET / HTTP/1.1\r\n" + b"x" * 101, 431),
+        ({"max_head": 100, "max_line": None}, b"x" * 101, 431),
+        ({"max_head": 100}, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 15, 431),
+        ({"max_headers": 2}, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 3, 431),
     ],
 )
-def test_a_limit_is_judged_before_the_head_has_ended(limits: dict[str, Any], data: bytes) -> None:
+def test_a_limit_is_judged_before_the_head_has_ended(
+    limits: dict[str, Any], data: bytes, status: int
+) -> None:
     for chunks in (whole(data), byte_by_byte(data)):
         with pytest.raises(HandshakeError) as refused:
             read(chunks, **limits)
-        assert refused.value.status == 431
+        assert refused.value.status == status
+
+
+def test_white_space_before_a_wrong_byte_takes_no_longer_than_other_text() -> None:
+    """It took quadratic time: half a minute for this."""
+    began = time.monotonic()
+    with pytest.raises(HandshakeError, match="is not a header"):
+        read(
+            [b"GET / HTTP/1.1\r\nX:" + b" " * 100_000 + b"\0\r\n\r\n"], max_line=None, max_head=None
+        )
+    assert time.monotonic() - began < TIMEOUT / 2
 
 
 def test_one_byte_less_than_a_limit_is_waited_for() -> None:

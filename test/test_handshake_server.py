@@ -60,6 +60,9 @@ def test_a_request_is_judged_and_not_changed() -> None:
         {"CONTENT_LENGTH": "0"},
         {"SERVER_PROTOCOL": None},
         {"HTTP_HOST": "[::1]:9000"},
+        {"HTTP_HOST": "[fe80::1%25eth0]"},
+        {"HTTP_HOST": "my_host.example:"},
+        {"HTTP_HOST": "%7Euser.xn--bcher-kva.example:80"},
         {"HTTP_ORIGIN": "http://anywhere.example"},
         {"HTTP_ORIGIN": "null"},
         {"HTTP_SEC_WEBSOCKET_KEY": "AAAAAAAAAAAAAAAAAAAAAA=="},
@@ -118,6 +121,28 @@ def test_a_connection_that_does_not_upgrade_is_400(value: str) -> None:
 def test_a_request_without_host_is_400(value: str | None) -> None:
     error = refused(ServerHandshake(), HTTP_HOST=value)
     assert (error.status, str(error)) == (400, "Header HTTP_HOST is not defined")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a b",
+        "a, b",
+        "a,a",
+        "a/b",
+        "user@a",
+        "a:port",
+        "a:1:2",
+        "[::1",
+        "::1",
+        "b\xfccher",
+        "a\x00",
+        ":80",
+    ],
+)
+def test_a_host_that_is_none_is_400(value: str) -> None:
+    error = refused(ServerHandshake(), HTTP_HOST=value)
+    assert (error.status, str(error)) == (400, f"Illegal value for header HTTP_HOST: {value}")
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_large_answer_of_the_application_arrives() -> None:
         (HANDSHAKE.replace(b"dGhl", b"????"), b"400"),
         (HANDSHAKE.replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n"), b"400"),
         (HANDSHAKE.replace(b"Upgrade: websocket", b"Upgrade: h2c"), b"426"),
-        (b"GET /" + b"x" * 9000, b"431"),
+        (b"GET /" + b"x" * 9000, b"414"),
         (b"GET / HTTP/1.1\r\n" + b"X: x\r\n" * 200 + b"\r\n", b"431"),
     ],
     ids=lambda value: repr(value[:40]),
@@ -175,6 +175,15 @@ def test_a_bad_request_is_answered_and_the_connection_ends(head: bytes, status: 
             assert answer.split(b" ")[1] == status
             read_to_end(sock)
         assert serves(server)
+
+
+def test_a_refused_head_request_has_no_body() -> None:
+    with echo_server() as server:
+        request = HANDSHAKE.replace(b"GET", b"HEAD")
+        sock, answer = raw_connection(server.server_address[1], request)
+        with sock:
+            assert answer.startswith(b"HTTP/1.1 405 ")
+            assert read_to_end(sock) == b""
 
 
 def test_subprotocols_and_origins_are_judged() -> None:

@@ -141,8 +141,11 @@ def wsgiref(serving: Serving) -> Server:
     """Return the standard library's WSGI server."""
     from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
 
+    class Handler(WebSocketWSGIRequestHandler):
+        timeout = serving.limits.open_timeout
+
     application = wsgi_application(serving)
-    server = WSGIServer((serving.host, serving.port), WebSocketWSGIRequestHandler)
+    server = WSGIServer((serving.host, serving.port), Handler)
     server.set_app(application)
     if serving.context is not None:
         server.socket = serving.context.wrap_socket(
@@ -226,6 +229,7 @@ def on_cherrypy(serving: Serving) -> Server:
     engine, server = cherrypy.engine, cherrypy.server
     cherrypy.config.update({"environment": "production"})
     server.socket_host, server.socket_port = serving.host, serving.port
+    server.socket_timeout, server.socket_queue_size = serving.limits.open_timeout, BACKLOG
     if serving.context is not None:
         server.ssl_module, server.ssl_context = "builtin", serving.context
         server.ssl_certificate, server.ssl_private_key = serving.certfile, serving.keyfile
@@ -267,7 +271,13 @@ def on_tornado(serving: Serving) -> Server:
 
     async def start() -> Any:
         application = Application([(route, WebSocketHandler, options)], log_function=lambda _: None)
-        http.append(HTTPServer(application, ssl_options=serving.context))
+        http.append(
+            HTTPServer(
+                application,
+                ssl_options=serving.context,
+                idle_connection_timeout=serving.limits.open_timeout,
+            )
+        )
         sock = listen(serving)
         http[0].add_socket(sock)
         return sock.getsockname()
@@ -294,6 +304,7 @@ def on_gevent(serving: Serving) -> Server:
     application = wsgi_application(serving)
     tls = {} if serving.context is None else {"ssl_context": serving.context}
     server = WSGIServer(listen(serving), application, log=None, **tls)
+    server.open_timeout = serving.limits.open_timeout
     ended = gevent.event.Event()
 
     def serve() -> None:

@@ -39,6 +39,8 @@ _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmat
 # Space around the value is left to strip(): two repeats that both match it would try, before they
 # refuse a line, each way to share it out.
 _match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+# RFC 3986 3.2.2, but for a comma: that is what a server makes of two of them.
+_is_host = re.compile(r"(\[[0-9a-z:.%~_-]+\]|[\w.~%!$&'()*+;=-]+)(:\d*)?", re.A | re.I).fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
 _is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
@@ -100,13 +102,13 @@ class HeadReader:
     def _count(self, taken: int, waiting: int = 0) -> None:
         limits = self._limits
         self._size += taken
-        for size, most, what in (
-            (taken or waiting, limits.max_line, "a line"),
-            (self._size + waiting, limits.max_head, "the head"),
-            (len(self._lines) - 1, limits.max_headers, "the number of headers"),
+        for size, most, what, status in (
+            (taken or waiting, limits.max_line, "a line", 431 if self._lines else 414),
+            (self._size + waiting, limits.max_head, "the head", 431),
+            (len(self._lines) - 1, limits.max_headers, "the number of headers", 431),
         ):
             if most is not None and size > most:
-                raise self._error(f"{what} is over the limit of {most}", 431)
+                raise self._error(f"{what} is over the limit of {most}", status)
 
     def _complete(self) -> Head:
         if not self._lines:
@@ -227,6 +229,9 @@ class ServerHandshake:
 
     def _agree(self, environ: Mapping[str, Any]) -> Accepted:
         _require_no_body(environ)
+        host = environ.get("HTTP_HOST")
+        if host is not None and not _is_host(host):
+            raise HandshakeError(f"Illegal value for header HTTP_HOST: {host}", 400)
         self._require_origin(environ)
         protocols = self._pick_protocol(environ)
         offered = split_list(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))

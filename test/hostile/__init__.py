@@ -28,6 +28,9 @@ SERVER, CLIENT = ROLES = "server", "client"
 AT_ONCE = 3.0
 #: Bytes that an attack on memory may cost.
 ALLOWED = 32 * 1024 * 1024
+#: The only Origin that a server lets connect, and the subprotocols that it speaks.
+ORIGIN = "https://good.example"
+PROTOCOLS = ["chat", "superchat"]
 
 
 class Target(Protocol):
@@ -74,6 +77,7 @@ class Attack:
         cites: The section of the RFC that asks for the right answer ("RFC 6455 5.1"), or
             "a limit of ours".
         fresh: Whether it wants a process of its own, since it measures memory.
+        secure: Whether it is for servers with TLS.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Attack:
     roles: tuple[str, ...]
     cites: str
     fresh: bool
+    secure: bool
     run: Callable[[Target], None]
 
 
@@ -93,6 +98,7 @@ def attack(
     cases: Iterable[tuple[Any, ...]] | None = None,
     roles: tuple[str, ...] = ROLES,
     fresh: bool = False,
+    secure: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Put an attack into ATTACKS.
 
@@ -109,7 +115,7 @@ def attack(
             def run(target: Target, arguments: Any = tuple(arguments)) -> None:
                 function(target, *arguments)
 
-            ATTACKS[full] = Attack(full, kind, roles, cites, fresh, run)
+            ATTACKS[full] = Attack(full, kind, roles, cites, fresh, secure, run)
         return function
 
     return add

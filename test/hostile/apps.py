@@ -7,8 +7,9 @@ A client connects for each line of JSON on standard input, ``[URL, options]``, a
 JSON for all that happens to it: ``[number of the line, event, ...]``. What a websocket does besides
 is chosen by the path of its URL; see :class:`Behaviour`.
 
-``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``.
-``WS4PY_HOSTILE_MUTANT`` names one of :mod:`test.hostile.mutants`.
+``WS4PY_HOSTILE_LIMITS`` is ``short`` for limits of seconds, or ``default``;
+``WS4PY_HOSTILE_MUTANT`` names one of :mod:`test.hostile.mutants`. Servers of ours have TLS, given
+``WS4PY_HOSTILE_CERTFILE`` and ``WS4PY_HOSTILE_KEYFILE``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from test.hostile import ORIGIN, PROTOCOLS
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
 
@@ -107,14 +109,21 @@ def handler() -> type:
     return type("Handler", (Behaviour, WebSocket), {"limits": LIMITS})
 
 
+def certificate() -> tuple[str | None, str | None]:
+    """Return the files of a server's certificate and key, if it is to have TLS."""
+    return os.environ.get("WS4PY_HOSTILE_CERTFILE"), os.environ.get("WS4PY_HOSTILE_KEYFILE")
+
+
 def serve(engine: str, port: str) -> None:
     """Serve until SIGTERM."""
     from ws4py._serve import SERVERS, Serving
 
-    serving = Serving(
-        handler(), "127.0.0.1", int(port), None, None, None, None, LIMITS, HEARTBEAT, 1.0
-    )
-    server = SERVERS[engine](serving)
+    class Speaking(Serving):
+        def options(self, *heartbeat_freq: Any) -> dict[str, Any]:
+            return {**super().options(*heartbeat_freq), "protocols": PROTOCOLS}
+
+    where = "127.0.0.1", int(port), None, *certificate()
+    server = SERVERS[engine](Speaking(handler(), *where, [ORIGIN], LIMITS, HEARTBEAT, 1.0))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.serve()
@@ -126,7 +135,12 @@ def wsgi(manager: Any = None) -> Any:
 
     mutate()
     return WebSocketWSGIApplication(
-        handler_cls=handler(), limits=LIMITS, heartbeat_freq=HEARTBEAT, manager=manager
+        PROTOCOLS,
+        handler_cls=handler(),
+        origins=[ORIGIN],
+        limits=LIMITS,
+        heartbeat_freq=HEARTBEAT,
+        manager=manager,
     )
 
 

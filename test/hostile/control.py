@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from test.hostile import ATTACKS, CLIENT, ROLES, SERVER, Attack, targets
+from test.hostile import ATTACKS, CLIENT, ORIGIN, PROTOCOLS, ROLES, SERVER, Attack, targets
 from test.hostile.apps import FAULT, HEARTBEAT, LIMITS, tell
 
 COMMANDS = {
@@ -73,7 +73,8 @@ async def serve(port: int) -> None:
     async def handle(websocket: Any) -> None:
         await behave(websocket, websocket.request.path)
 
-    async with listen(handle, "127.0.0.1", port, **OPTIONS) as server:
+    names = {"origins": [ORIGIN], "subprotocols": PROTOCOLS}
+    async with listen(handle, "127.0.0.1", port, **names, **OPTIONS) as server:
         await server.serve_forever()
 
 
@@ -104,6 +105,11 @@ async def connect() -> None:
         number += 1
 
 
+def chosen(role: str) -> list[Attack]:
+    """Return the attacks on a role, but for those on a server's TLS."""
+    return [each for each in ATTACKS.values() if role in each.roles and not each.secure]
+
+
 class Control:
     """Attacks one process after the other; a new one where the last one was harmed."""
 
@@ -118,7 +124,7 @@ class Control:
 
     def run(self) -> Iterator[tuple[Attack, str]]:
         """Yield the attacks that were not answered as ours are, and what happened."""
-        left = [each for each in ATTACKS.values() if self._role in each.roles]
+        left = chosen(self._role)
         while left:
             with self.target() as target:
                 while left:
@@ -153,8 +159,11 @@ def report(rows: dict[str, list[tuple[Attack, str]]]) -> str:
         "",
     ]
     for role, failed in rows.items():
-        count = sum(role in each.roles for each in ATTACKS.values())
-        text += [f"As a {role}, {len(failed)} of {count}:", "", "| attack | what asks for it |"]
+        text += [
+            f"As a {role}, {len(failed)} of {len(chosen(role))}:",
+            "",
+            "| attack | what asks for it |",
+        ]
         text += ["|---|---|", *(f"| {each.name} | {each.cites} |" for each, _ in failed), ""]
     return "\n".join(text)
 

@@ -9,6 +9,11 @@ from test.hostile import (
     clients_tls,
     closing,
     frames,
+    handshake,
+    heads,
+    offers,
+    opening,
+    tls,
     utf8,
 )
 
@@ -19,5 +24,10 @@ __all__ = [
     "clients_tls",
     "closing",
     "frames",
+    "handshake",
+    "heads",
+    "offers",
+    "opening",
+    "tls",
     "utf8",
 ]

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,10 +18,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any
+from typing import Any, NamedTuple
 
 from test.autobahn.processes import Process, free_port
-from test.hostile import AT_ONCE, CLIENT, SERVER
+from test.hostile import AT_ONCE, CLIENT, ORIGIN, SERVER
 from test.hostile.wire import PATIENCE, Wire
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,6 +41,11 @@ SERVERS = {
 }
 #: The loops that the client for asyncio is attacked on.
 LOOPS = ("asyncio", "uvloop") if find_spec("uvloop") else ("asyncio",)
+#: Those that have TLS of their own.
+SECURE = [
+    *("standalone", "asyncio", "wsgiref", "cherrypy", "gevent", "tornado"),
+    "gunicorn-gthread",
+]
 CLIENTS = {
     engine: APPS + f"connect {engine}" for engine in ("threaded", *LOOPS, "gevent", "tornado")
 }
@@ -47,8 +53,16 @@ CLIENTS = {
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 REQUEST = (
     "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\nOrigin: {ORIGIN}\r\n\r\n"
 )
+
+
+class TLS(NamedTuple):
+    """What makes a server secure, and the context of its clients."""
+
+    certfile: Path
+    keyfile: Path
+    context: ssl.SSLContext
 
 
 def accept_token(key: str) -> str:
@@ -79,11 +93,26 @@ class ServerTarget:
 
     role = SERVER
 
-    def __init__(self, engine: str, port: int, process: Process) -> None:
+    def __init__(
+        self, engine: str, port: int, process: Process, context: ssl.SSLContext | None = None
+    ) -> None:
         self.engine, self.port, self._process = engine, port, process
+        self.context = context
 
     def connect(self) -> socket.socket:
         """Return a connection on which nothing has been sent."""
+        sock = self.connect_plainly()
+        if self.context is None:
+            return sock
+        sock.settimeout(AT_ONCE)
+        try:
+            return self.context.wrap_socket(sock, server_hostname="localhost")
+        except OSError:
+            sock.close()
+            raise
+
+    def connect_plainly(self) -> socket.socket:
+        """Return a connection without TLS."""
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
 
     def open(self, early: bytes = b"", path: str = "/") -> Wire:
@@ -118,7 +147,9 @@ class ServerTarget:
         return memory(self.pid)
 
     def counts(self) -> tuple[int, int]:
-        return counts(self.pid)
+        descriptors, threads = counts(self.pid)
+        # This one's pool of threads grows as it likes, up to its limit.
+        return descriptors, 0 if self.engine == "gunicorn-gthread" else threads
 
     def log(self) -> str:
         return self._process.output()
@@ -292,6 +323,7 @@ def server(
     limits: str = "short",
     mutant: str = "",
     command: str | None = None,
+    tls: TLS | None = None,
 ) -> Iterator[ServerTarget]:
     """Start a server, and end it.
 
@@ -302,9 +334,15 @@ def server(
     """
     port = free_port()
     words = shlex.split((command or SERVERS[engine]).format(python=sys.executable, port=port))
-    with Process(engine, words, folder, ROOT, environment(limits, mutant)) as process:
+    variables = environment(limits, mutant)
+    if tls is not None:
+        files = {"CERTFILE": str(tls.certfile), "KEYFILE": str(tls.keyfile)}
+        variables.update({f"WS4PY_HOSTILE_{name}": path for name, path in files.items()})
+        if engine.startswith("gunicorn"):
+            words[-1:-1] = ["--certfile", files["CERTFILE"], "--keyfile", files["KEYFILE"]]
+    with Process(engine, words, folder, ROOT, variables) as process:
         process.wait_for_port(port, 2 * PATIENCE)
-        yield ServerTarget(engine, port, process)
+        yield ServerTarget(engine, port, process, tls.context if tls else None)
 
 
 @contextmanager

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from test.hostile import ATTACKS, CLIENT, SERVER, Attack, suites
 from test.hostile.apps import FAULT
 from test.hostile.owners import host_answers, host_logs
-from test.hostile.targets import CLIENTS, SERVERS, at_rest, client, server, settles
+from test.hostile.targets import (
+    CLIENTS,
+    SECURE,
+    SERVERS,
+    TLS,
+    at_rest,
+    client,
+    server,
+    settles,
+)
 from test.stress import linux_only
 
 pytestmark = [pytest.mark.hostile, linux_only]
@@ -22,16 +33,20 @@ assert suites.__all__, "there is nothing to attack with"
 START = {SERVER: server, CLIENT: client}
 
 
-def attacks(role: str, fresh: bool = False) -> Any:
+def attacks(role: str, fresh: bool = False, secure: bool = False) -> Any:
     """Return a decorator that gives a test each attack on a role."""
-    chosen = [each for each in ATTACKS.values() if role in each.roles and each.fresh is fresh]
+    chosen = [
+        each
+        for each in ATTACKS.values()
+        if role in each.roles and (each.fresh, each.secure) == (fresh, secure)
+    ]
     return pytest.mark.parametrize("attack", chosen, ids=[each.name for each in chosen])
 
 
 @contextmanager
-def started(role: str, engine: str, folder: Path, mutant: str = "") -> Iterator[Any]:
+def started(role: str, engine: str, folder: Path, **options: Any) -> Iterator[Any]:
     """Start a target; fail if it has ended, or logged a traceback that is not the application's."""
-    with START[role](engine, folder, mutant=mutant) as target:
+    with START[role](engine, folder, **options) as target:
         target.echo()
         yield target
         assert target.is_alive
@@ -56,6 +71,22 @@ def one_client(
         yield target
 
 
+@pytest.fixture(params=SECURE, scope="module")
+def one_secure_server(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    server_certificate: trustme.LeafCert,
+    client_tls: ssl.SSLContext,
+) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("secure")
+    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
+    certfile.write_bytes(b"".join(each.bytes() for each in server_certificate.cert_chain_pems))
+    server_certificate.private_key_pem.write_to_path(keyfile)
+    tls = TLS(certfile, keyfile, client_tls)
+    with started(SERVER, request.param, folder, tls=tls) as target:
+        yield target
+
+
 def run(target: Any, attack: Attack) -> None:
     """Run an attack, and look at how the target is afterwards."""
     target.echo()
@@ -75,6 +106,13 @@ def test_an_attack_on_a_server_is_answered_and_harms_nobody(
     one_server: Any, attack: Attack
 ) -> None:
     run(one_server, attack)
+
+
+@attacks(SERVER, secure=True)
+def test_an_attack_on_tls_is_answered_and_harms_nobody(
+    one_secure_server: Any, attack: Attack
+) -> None:
+    run(one_secure_server, attack)
 
 
 @attacks(CLIENT)

@@ -234,8 +234,9 @@ class Wire:
 
     def message(self, seconds: float = PATIENCE) -> bytes:
         """Return the next message, of one frame; Pings are answered."""
+        deadline = time.monotonic() + seconds
         while True:
-            frame = self.frame(seconds)
+            frame = self.frame(max(deadline - time.monotonic(), 0.001))
             assert frame is not None, "the connection ended where a message was expected"
             if frame.opcode == PING:
                 self.send_frame(PONG, frame.payload)

@@ -12,18 +12,21 @@ from typing import Any, Callable, NamedTuple
 from wsgiref.handlers import SimpleHandler
 
 from ws4py.exc import HandshakeError
-from ws4py.handshake import HeadReader, build_head, build_switch, make_environ, refusal
+from ws4py.handshake import Head, HeadReader, build_head, build_switch, make_environ, refusal
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
 from ws4py.websocket import WebSocket
 
-__all__ = ["Answer", "Opening", "Site"]
+__all__ = ["Answer", "Opening", "Site", "build_refusal", "read_head"]
 
 logger = getLogger("ws4py")
 
 Handler = Callable[..., WebSocket]
 #: Is sent what has been received.
 Steps = Generator[None, bytes, "Answer"]
+
+#: For a server that serves pages too, where a cookie may be longer than websockets need.
+_LIMITS_OF_PAGES = Limits(max_line=64 * 1024)
 
 
 class Answer(NamedTuple):
@@ -137,8 +140,10 @@ class Opening:
         return None
 
     def _steps(self) -> Steps:
+        method = ""
         try:
             environ = yield from self._read_environ()
+            method = environ["REQUEST_METHOD"]
             if self._site.http is not None and "HTTP_UPGRADE" not in environ:
                 environ = yield from self._read_body(environ)
                 return Answer(_run_application(self._site.http, environ), None)
@@ -148,10 +153,7 @@ class Opening:
             return Answer(build_switch(accepted), websocket)
         except HandshakeError as error:
             logger.info("An opening handshake was refused: %s", error)
-            status, headers, body = refusal(error)
-            if not any(name == "Connection" for name, _ in headers):
-                headers.append(("Connection", "close"))
-            return Answer(build_head(f"HTTP/1.1 {status}", headers) + body, None)
+            return Answer(build_refusal(error, method), None)
 
     def _read_environ(self) -> Generator[None, bytes, dict[str, Any]]:
         head = None
@@ -175,6 +177,34 @@ class Opening:
             body += yield
         environ["wsgi.input"] = BytesIO(body[: int(length)])
         return environ
+
+
+def read_head(file: Any, begun: bytes = b"", limits: Limits = _LIMITS_OF_PAGES) -> Head:
+    """Read the head of a request from a file that is buffered, and no more.
+
+    Args:
+        begun: What has been read already.
+
+    Raises:
+        HandshakeError: It is no head, or over a limit.
+        ConnectionAbortedError: The client has left.
+    """
+    reader = HeadReader(limits)
+    head = reader.feed(begun)
+    while head is None:
+        line = file.readline(64 * 1024)
+        if not line:
+            raise ConnectionAbortedError("the client has left")
+        head = reader.feed(line)
+    return head
+
+
+def build_refusal(error: HandshakeError, method: str = "") -> bytes:
+    """Return the whole answer to a request that is refused, behind which the connection ends."""
+    status, headers, body = refusal(error)
+    if not any(name == "Connection" for name, _ in headers):
+        headers.append(("Connection", "close"))
+    return build_head(f"HTTP/1.1 {status}", headers) + (b"" if method == "HEAD" else body)
 
 
 class _PlainHandler(SimpleHandler):

@@ -174,7 +174,7 @@ def _make_environ(scope: Event, host: Host | None) -> dict[str, Any]:
     root, path = scope.get("root_path", "").rstrip("/"), scope["path"]
     if path == root or path.startswith(root + "/"):
         path = path[len(root) :]
-    target = quote(path) or "/"
+    target = quote(path, safe="/:") or "/"  # It may be a URL (RFC 7230 5.3.2).
     if scope.get("query_string"):
         target += "?" + scope["query_string"].decode("latin-1")
     fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]

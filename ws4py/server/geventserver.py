@@ -14,8 +14,9 @@ Nothing has to be patched, unless the application itself uses what would block.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
+from io import BytesIO
 from logging import getLogger
 from typing import Any
 
@@ -25,8 +26,11 @@ from gevent.pool import Pool
 
 from ws4py._gevent import GreenletDriver, wrap_socket
 from ws4py.draining import GRACE, check_drain, draining, go_away
+from ws4py.exc import HandshakeError
+from ws4py.handshake import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.sending import broadcast
+from ws4py.server._opening import build_refusal, read_head
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import WebSocket
 
@@ -47,6 +51,14 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
     """
 
     result: Any
+    rfile: Any
+
+    def handle(self) -> None:
+        """Handle the requests of a connection."""
+        try:
+            super().handle()
+        except OSError as error:
+            logger.info("A connection with %s broke off: %s", self.client_address, error)
 
     def handle_one_request(self) -> Any:
         """Read a request and answer it; a head that does not come in time ends the connection."""
@@ -61,6 +73,32 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
         finally:
             self._deadline.close()
             del self._deadline  # Its traceback leads back here.
+
+    def read_request(self, raw_requestline: str) -> Any:
+        """Read the head of a request, more strictly than the base class, which has it then."""
+        head = read_head(self.rfile, raw_requestline.encode("latin-1"))
+        environ = make_environ(head)
+        # What the server has been told of itself is its own.
+        del environ["SCRIPT_NAME"], environ["wsgi.url_scheme"]
+        self._environ = environ
+        fields = build_head(head.line, head.fields).partition(b"\r\n")[2]
+        rfile, self.rfile = self.rfile, BytesIO(fields)
+        try:
+            return super().read_request(head.line)
+        finally:
+            self.rfile = rfile
+
+    def get_environ(self) -> Any:
+        """Return the environ of the request."""
+        return {**super().get_environ(), **self._environ}
+
+    def _handle_client_error(self, ex: Exception) -> Any:
+        """Return the answer to a request that is none."""
+        logger.info("A request from %s was refused: %s", self.client_address, ex)
+        if isinstance(ex, OSError):
+            return None
+        error = ex if isinstance(ex, HandshakeError) else HandshakeError(str(ex), 400)
+        return str(error.status), build_refusal(error)
 
     def run_application(self) -> None:
         """Call the application, and run the websocket if it has made one."""
@@ -230,8 +268,9 @@ class WSGIServer(pywsgi.WSGIServer):
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
         """Do the TLS handshake, and handle the connection."""
         options = {**self.ssl_args, "do_handshake_on_connect": False}
-        with closing(self.wrap_socket(client_socket, **options)) as sock:
+        with ExitStack() as stack:
             try:
+                sock = stack.enter_context(closing(self.wrap_socket(client_socket, **options)))
                 with Timeout(self.open_timeout, TimeoutError("it took too long")):
                     sock.do_handshake()
             except OSError as error:

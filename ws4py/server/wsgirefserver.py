@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from http.client import HTTPMessage
 from logging import getLogger
 from socket import AF_INET6, SHUT_RD, socket
 from ssl import SSLSocket
@@ -27,9 +28,11 @@ from wsgiref import simple_server
 from wsgiref.handlers import SimpleHandler
 
 from ws4py.draining import check_drain
-from ws4py.handshake import build_head
+from ws4py.exc import HandshakeError
+from ws4py.handshake import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.server._opening import build_refusal, read_head
 from ws4py.server._sockets import read_ahead
 from ws4py.websocket import WebSocket
 
@@ -107,21 +110,40 @@ class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
 
     WebSocketWSGIHandler = WebSocketWSGIHandler
     server: WSGIServer
+    _environ: dict[str, Any]
     timeout = Limits.open_timeout
 
     def handle(self) -> None:
         """Read the request, and let the server's application answer it."""
-        limit = 64 * 1024  # as in the base class
         try:
-            self.raw_requestline = self.rfile.readline(limit + 1)
-            if len(self.raw_requestline) > limit:
-                self.requestline = self.request_version = self.command = ""
-                self.send_error(414)
-            elif self.parse_request():
-                self._timer.cancel()
-                self._respond()
+            self._read_head()
+            self._timer.cancel()
+            self._respond()
+        except HandshakeError as error:
+            logger.info("A request was refused: %s", error)
+            self.wfile.write(build_refusal(error))
         except OSError as error:
             logger.info("A request from %s broke off: %s", self.client_address, error)
+
+    def _read_head(self) -> None:
+        """Read the head of the request, more strictly than the base class does."""
+        head = read_head(self.rfile)
+        self._environ = make_environ(head)
+        self.requestline = head.line
+        self.command, self.path, self.request_version = head.line.split(" ")
+        self.headers = HTTPMessage()
+        for name, value in head.fields:
+            self.headers[name] = value
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the environ of the request."""
+        return {
+            **self.server.base_environ,
+            "CONTENT_TYPE": self.headers.get_content_type(),
+            **self._environ,
+            "SERVER_SOFTWARE": self.server_version,
+            "REMOTE_ADDR": self.client_address[0],
+        }
 
     def setup(self) -> None:
         """Begin with a request; its head has ``timeout`` seconds to come, None for no limit.

@@ -143,7 +143,7 @@ class WebSocketWSGIApplication:
             if not knows_us:
                 headers = [each for each in headers if not is_hop_by_hop(each[0])]
             start_response(status, headers)
-            return [text]
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [text]
         start_response("101 Switching Protocols", headers)
         return body
 
