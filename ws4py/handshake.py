@@ -40,7 +40,7 @@ _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmat
 # refuse a line, each way to share it out.
 _match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 # RFC 3986 3.2.2, but for a comma: that is what a server makes of two of them.
-_is_host = re.compile(r"(\[[0-9a-z:.%~_-]+\]|[\w.~%!$&'()*+;=-]+)(:\d*)?", re.A | re.I).fullmatch
+is_host = re.compile(r"(\[[0-9a-z:.%~_-]+\]|[\w.~%!$&'()*+;=-]+)(:\d*)?", re.A | re.I).fullmatch
 _match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
 _is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
@@ -230,7 +230,7 @@ class ServerHandshake:
     def _agree(self, environ: Mapping[str, Any]) -> Accepted:
         _require_no_body(environ)
         host = environ.get("HTTP_HOST")
-        if host is not None and not _is_host(host):
+        if host is not None and not is_host(host):
             raise HandshakeError(f"Illegal value for header HTTP_HOST: {host}", 400)
         self._require_origin(environ)
         protocols = self._pick_protocol(environ)

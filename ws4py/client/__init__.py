@@ -23,7 +23,6 @@ __all__ = ["WebSocketBaseClient"]
 Headers = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 
 _PORTS = {"ws": 80, "wss": 443, "ws+unix": None, "wss+unix": None}
-_is_authority = re.compile(r"(?:\[[^\[\]]+\]|[^:\[\]]+)(?::[0-9]*)?").fullmatch
 _has_user = re.compile(r"[^/?#]*//[^/?#]*@").match
 # Limits for headers that have come to be known within those of the client.
 _READ_ALREADY = Limits(max_line=None, max_head=None, max_headers=None)
@@ -65,7 +64,7 @@ def parse_url(url: Any) -> Url:
     if not parts.hostname:
         raise ValueError(f"{url!r} names no host")
     # urlsplit does not see to all that is around brackets and colons.
-    if port == 0 or not _is_authority(parts.netloc):
+    if port == 0 or not handshake.is_host(parts.netloc):
         raise ValueError(f"{url!r} names no host and port: {parts.netloc!r}")
     port = _PORTS[parts.scheme] if port is None else port
     host = parts.hostname.replace("%25", "%")  # before the zone of an IPv6 address (RFC 6874)
