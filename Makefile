@@ -25,7 +25,7 @@ AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--s
 UNIT := not autobahn and not browser and not stress and not fuzz and not hostile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit wsaccel autobahn wstest fuzz benchmark clean
+.PHONY: help demo venv check format test unit wsaccel hostile control autobahn wstest fuzz benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,8 @@ format: venv  ## mend what can be mended by machine
 
 test: venv wstest  ## run the whole test suite
 	$(PYTEST) $(TWO) -m '$(UNIT)' $(PYTEST_ARGS)
-	$(PYTEST) -m 'not ($(UNIT))' $(PYTEST_ARGS)
+	$(PYTEST) -n 2 -m hostile $(PYTEST_ARGS)
+	$(PYTEST) -m 'not ($(UNIT)) and not hostile' $(PYTEST_ARGS)
 
 unit: venv  ## run the tests that need nothing but Python
 	$(PYTEST) $(TWO) -m '$(UNIT)' $(PYTEST_ARGS)
@@ -61,6 +62,12 @@ wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
 	$(MAKE) venv EXTRAS=,wsaccel VENV=.venv-wsaccel
 	.venv-wsaccel/bin/python -m pytest -ra $(TWO) -m '$(UNIT) and not conformance or wsaccel' \
 		$(PYTEST_ARGS)
+
+hostile: venv  ## attack every engine and every client from outside
+	$(PYTEST) -n 2 -m hostile $(PYTEST_ARGS)
+
+control: venv  ## turn the same attacks against the library websockets (takes 15 minutes)
+	$(BIN)/python -m test.hostile.control --write docs/control.md
 
 autobahn: venv  ## run the Autobahn suite on every engine (CASE=6.4.3, SET=full)
 	sh test/autobahn/setup.sh .wstest
