@@ -280,8 +280,7 @@ class WebSocket(websocket.WebSocket):
     def _resume(self) -> None:
         """Have the peer read again, if it was not for the application's sake."""
         if self._paused and not self._over:
-            connection: Connection = self._driver  # type: ignore[assignment]
-            connection.read_on()
+            self._driver.read_on(self)
 
     def _occupied(self, stream: Stream) -> bool:
         most = self.limits.high_water

@@ -162,7 +162,8 @@ class WebSocketManager(Threads, Thread):
         if self.websockets.get(websocket._fd) is not websocket:
             return
         if self._write_and_read(websocket, readable):
-            if websocket._draining or not websocket._reads_only or websocket._is_secure:
+            waits = websocket._draining or websocket._paused
+            if waits or not websocket._reads_only or websocket._is_secure:
                 self._update(websocket)
         elif not websocket._over:
             self._terminate(websocket)
@@ -181,6 +182,8 @@ class WebSocketManager(Threads, Thread):
     def _write_and_read(self, websocket: WebSocket, readable: bool) -> bool:
         try:
             if websocket._draining and not websocket._writable():
+                return False
+            if websocket._paused and not websocket._read_on():
                 return False
             if websocket._paused or not websocket._watched:
                 return True
@@ -216,6 +219,10 @@ class WebSocketManager(Threads, Thread):
             return
         self._update(websocket)
         websocket._time_drain()
+
+    def read_on(self, websocket: WebSocket) -> None:
+        """Go on with what has had to wait, in the loop's next turn."""
+        self.loop.call_soon(partial(self._serve, websocket, False, False))
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does, unless it cannot."""

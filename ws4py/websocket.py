@@ -31,6 +31,8 @@ logger = getLogger("ws4py")
 
 #: Bytes that are read at once.
 DEFAULT_READING_SIZE = 64 * 1024
+#: Seconds that a connection is handled before others have their turn, if more has come together.
+_TURN = 0.01
 
 
 class WebSocket(Closing):
@@ -59,8 +61,10 @@ class WebSocket(Closing):
     _opened = False
     # What came after a violation is read, and thrown away.
     _discarding = False
-    # There is no room for answers, or the application is occupied: the peer is not read.
+    # There is no room for answers, or the application is occupied, or it is the turn of others: the
+    # peer is not read.
     _paused = False
+    _turn_ends = 0.0
     # The parser stands at something that has not been handled yet.
     _unhandled = False
     # Kept here by the loop that drives the connection, if there is one.
@@ -125,6 +129,7 @@ class WebSocket(Closing):
         stream.limits = self.limits
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
+        self._turn_ends = monotonic() + _TURN
         try:
             wanted = 0 if self._unhandled else parser.send(data)
             while not wanted:
@@ -139,6 +144,8 @@ class WebSocket(Closing):
                 if self._discarding or self.close_received or self._ending:
                     break
                 if (self._answers and not self._has_room()) or not stream.unread:
+                    break
+                if monotonic() > self._turn_ends and not self._let_others():
                     break
                 wanted = parser.send(None)
         finally:
@@ -160,6 +167,16 @@ class WebSocket(Closing):
             return True
         self._paused = True
         return False
+
+    def _let_others(self) -> bool:
+        """Let others have their turn; return whether to go on here after that."""
+        if not self._driver.may_wait():
+            self._paused = True
+            self._driver.read_on(self)
+            return False
+        self._driver.give_way()
+        self._turn_ends = monotonic() + _TURN
+        return not self._ending
 
     def _is_done(self) -> bool:
         """Say whether there is nothing left to do but to end the connection.
