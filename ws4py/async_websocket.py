@@ -266,7 +266,6 @@ class WebSocket(websocket.WebSocket):
     def _worked(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._ending:
             logger.info("A callback was cancelled, which closes its websocket")
-            self._failed = True
             self._close_failed()
         if task is self._main:
             self._main = None

@@ -197,7 +197,9 @@ class WebSocket(Closing):
             with suppress(Terminated):
                 self._send_pong(stream.pings.pop().data)
         elif stream.pongs:
-            self._call(self.ponged, stream.pongs.pop())
+            pong = stream.pongs.pop()
+            if not self._failed:
+                self._call(self.ponged, pong)
         elif stream.closing is not None:
             self.close_received = True
             self._close(stream.closing.code, stream.closing.reason, at_once=True)
