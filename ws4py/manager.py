@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
-from ws4py.loop import Loop
+from ws4py.loop import Loop, ends_program
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.sending import broadcast
 from ws4py.websocket import WebSocket, check_callbacks
@@ -189,7 +189,9 @@ class WebSocketManager(Threads, Thread):
                 return True
             # A read of TLS may have had to wait until its socket could be written.
             return not (readable or websocket._is_secure) or websocket.once()
-        except Exception:
+        except BaseException as error:
+            if ends_program(error):
+                raise
             logger.exception("A websocket failed, and is ended")
             return False
 

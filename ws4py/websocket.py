@@ -5,6 +5,9 @@ socket. What is sent goes through :mod:`ws4py.sending`; how it ends is :mod:`ws4
 
 Callbacks run one at a time: ``opened`` first, ``closed`` last and exactly once, whoever ended the
 connection. If a thread reads it, that thread calls ``closed``, after the callback it is in.
+
+An exception in a callback is logged, and ends its connection. So does ``SystemExit`` (or
+``KeyboardInterrupt``), but where callbacks run in the main thread it ends the program.
 """
 
 from __future__ import annotations
