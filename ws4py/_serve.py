@@ -200,6 +200,7 @@ def on_cherrypy(serving: Serving) -> Server:
     engine, server = cherrypy.engine, cherrypy.server
     cherrypy.config.update({"environment": "production"})
     server.socket_host, server.socket_port = serving.host, serving.port
+    server.socket_queue_size = BACKLOG
     if serving.context is not None:
         server.ssl_module, server.ssl_context = "builtin", serving.context
         server.ssl_certificate, server.ssl_private_key = serving.certfile, serving.keyfile
@@ -299,6 +300,7 @@ def on_asgi(serving: Serving) -> Server:
         ssl_keyfile=serving.keyfile,
         ws_max_size=sys.maxsize if most is None else most,
         ws_ping_interval=20.0 if seconds is None else seconds or None,
+        ws_ping_timeout=serving.limits.heartbeat_timeout,
     )
     server = uvicorn.Server(config)
     serves: list[asyncio.Task[None]] = []
