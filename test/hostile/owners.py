@@ -7,8 +7,37 @@ answers there is recorded, and our process has to stay well all the same.
 
 from __future__ import annotations
 
+_ONE_AT_A_TIME = "nothing: one thread waits for one head"
+_ENDS_WORKER = "the worker ends, and another one starts"
+
+#: What :mod:`test.hostile.floods` and :mod:`test.hostile.isolation` meet with.
+CROWDED_HOSTS = {
+    ("wsgiref", "a hundred connections that never send keep nobody out"): _ONE_AT_A_TIME,
+    ("gunicorn-sync", "a hundred connections that never send keep nobody out"): _ONE_AT_A_TIME,
+    ("cherrypy", "a hundred connections that never send keep nobody out"): (
+        "nothing: ten threads wait for ten heads"
+    ),
+    ("gunicorn-gthread", "a server without descriptors rests and serves again"): _ENDS_WORKER,
+    ("gunicorn-sync", "a server without descriptors rests and serves again"): _ENDS_WORKER,
+    **dict.fromkeys(
+        (
+            (engine, "a server without descriptors rests and serves again")
+            for engine in ("cherrypy", "tornado", "asgi")
+        ),
+        "tries again at once, and logs that each time",
+    ),
+    ("asgi", "an exception ends its own connection: ponged"): "no application hears of Pongs",
+    ("asgi", "sixty four mebibytes for those who do not read cost little"): (
+        "waits for ever for a peer that does not read, and keeps its descriptor"
+    ),
+    ("asgi", "three hundred idle connections live if they answer pings"): (
+        "sends Pings if it is told to, and then drops who sends something else than a Pong"
+    ),
+    ("asgi", "pings of those who do not read queue no pongs"): "queues each Pong",
+}
+
 #: (engine, name of the attack, up to its case or with it) -> what the host does instead.
-HOSTS: dict[tuple[str, str], str] = {}
+HOSTS: dict[tuple[str, str], str] = {**CROWDED_HOSTS}
 
 
 def host_answers(engine: str, name: str) -> str | None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import select
 import shlex
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -25,6 +26,8 @@ from test.hostile.wire import PATIENCE, Wire
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 APPS = "{python} -m test.hostile.apps "
+#: Each of its threads has one connection.
+THREADS = 320
 GUNICORN = "{python} -m gunicorn --bind 127.0.0.1:{port} --log-level error --graceful-timeout 2 "
 
 #: The command that starts each server; ``{port}`` is where it listens.
@@ -34,7 +37,7 @@ SERVERS = {
         for engine in ("standalone", "asyncio", "wsgiref", "cherrypy", "gevent", "tornado", "asgi")
     },
     "gunicorn-gthread": GUNICORN
-    + "--worker-class gthread --threads 100 'test.hostile.apps:wsgi()'",
+    + "--worker-class gthread --threads {threads} 'test.hostile.apps:wsgi()'",
     "gunicorn-sync": GUNICORN + "'test.hostile.apps:wsgi_handed_off()'",
 }
 CLIENTS = {
@@ -174,6 +177,12 @@ class ClientTarget:
         assert not rest, f"a client sent {rest!r} before it was answered"
         return number, sock, head
 
+    def accept_waiting(self, seconds: float) -> socket.socket | None:
+        """Return a connection that has come, on which nothing has been read; None if none comes."""
+        if not select.select([self._listener], [], [], seconds)[0]:
+            return None
+        return self._listener.accept()[0]
+
     def open(self, early: bytes = b"", path: str = "/") -> Wire:
         """Return a connection whose opening handshake is done."""
         _, sock, head = self.accept(path)
@@ -188,11 +197,16 @@ class ClientTarget:
             assert time.monotonic() - began < AT_ONCE
             wire.leave()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._popen.pid
+
     def memory(self) -> int:
-        return memory(self._popen.pid)
+        return memory(self.pid)
 
     def counts(self) -> tuple[int, int]:
-        return counts(self._popen.pid)
+        return counts(self.pid)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -242,6 +256,19 @@ def counts(pid: int) -> tuple[int, int]:
     return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
 
 
+def at_rest(target: Any) -> tuple[int, int]:
+    """Return the counts of a target that has nothing to do, once they change no more.
+
+    A peer may know of the end of its connection a moment before the descriptor is closed.
+    """
+    found, same = target.counts(), 0
+    while same < 4:
+        time.sleep(0.005)
+        before, found = found, target.counts()
+        same = same + 1 if found == before else 0
+    return found
+
+
 def settles(target: Any, before: tuple[int, int], seconds: float = PATIENCE) -> None:
     """Fail unless descriptors and threads come back to what they were."""
     deadline = time.monotonic() + seconds
@@ -264,10 +291,24 @@ def server(
         command: Instead of the engine's.
     """
     port = free_port()
-    words = shlex.split((command or SERVERS[engine]).format(python=sys.executable, port=port))
+    words = shlex.split(
+        (command or SERVERS[engine]).format(python=sys.executable, port=port, threads=THREADS)
+    )
     with Process(engine, words, folder, ROOT, environment(limits)) as process:
         process.wait_for_port(port, 2 * PATIENCE)
-        yield ServerTarget(engine, port, process)
+        while engine == "cherrypy" and "Bus STARTED" not in process.output():
+            process.wait(0.02)  # It looks at its own port, and ends if it cannot.
+        target = ServerTarget(engine, port, process)
+        if engine == "gunicorn-gthread":
+            fill_pool(target)
+        yield target
+
+
+def fill_pool(target: ServerTarget) -> None:
+    """Have all threads started of a pool that never ends one: they are counted."""
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            stack.enter_context(target.open())
 
 
 @contextmanager
