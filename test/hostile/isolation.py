@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from test.hostile import ALLOWED, AT_ONCE, ISOLATION, SERVER, Target, attack
 from test.hostile.burdens import COUNT, FAULT, NAP, SIZE, payload
 from test.hostile.pushing import data_of
-from test.hostile.wire import BINARY, CLOSE, CONTINUATION, PATIENCE, PONG, TEXT, Wire, header
+from test.hostile.wire import BINARY, CLOSE, CONTINUATION, PATIENCE, PING, PONG, TEXT, Wire, header
 
 OURS = "a limit of ours"
 
@@ -141,6 +141,9 @@ def a_slow_reader_of_broadcasts_costs_little(target: Target) -> None:
     with ExitStack() as stack:
         slow = stack.enter_context(target.open(path="/crowd"))
         readers = [stack.enter_context(target.open(path="/crowd")) for _ in range(4)]
+        for wire in (slow, *readers):
+            wire.send_frame(PING)
+            wire.frame()  # They are in the crowd now.
         for number in range(0, COUNT, WINDOW):
             broadcast(readers, number)
             if number % (COUNT // 4) == 0:
