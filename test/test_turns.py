@@ -8,9 +8,11 @@ from typing import Any
 
 from test.aio import TEXT, on_loops, peer_of, serving
 from test.aio import eventually as eventually_here
-from test.helpers import RecordingWebSocket, eventually, frame
+from test.helpers import RecordingSocket, RecordingWebSocket, eventually, frame
 from ws4py._asgi import Host
 from ws4py._asyncio import WebSockets
+from ws4py.heartbeat import Pulse
+from ws4py.limits import Limits
 from ws4py.websocket import WebSocket
 
 
@@ -72,6 +74,21 @@ def test_what_follows_a_turn_is_answered_though_the_peer_is_silent(connect: Any)
     peer.sendall(b"".join(frame(1, text) for text in texts) + frame(8, b"\x03\xe8"))
     events = [("text", text) for text in texts]
     assert ws.all_events() == [("opened",), *events, ("closed", 1000, "")]
+
+
+def test_a_peer_is_not_silent_that_was_not_read_until_now() -> None:
+    class Silent(WebSocket):
+        heartbeat_freq = 1.0
+        limits = Limits(heartbeat_timeout=0.001)
+
+    ws = Silent(RecordingSocket())
+    pulse = Pulse(ws, 0.001)
+    pulse.beat()
+    ws._paused = True
+    time.sleep(0.01)
+    ws._read_on()
+    pulse.beat()
+    assert not ws.terminated
 
 
 @on_loops

@@ -268,6 +268,7 @@ class WebSocket(Closing):
         if min(self._answers, self._queued) > self.limits.low_water:
             return True
         self._paused = False
+        self._alive = True  # or might be: nobody has listened
         return self._parse(None) and (not self._pending() or self.once())
 
     def _pending(self) -> bool:
