@@ -200,11 +200,13 @@ def two_hundred_peers_that_close_at_once_are_answered(target: Target) -> None:
 
 @attack(ISOLATION, OURS)
 def two_hundred_peers_that_vanish_at_once_harm_nobody(target: Target) -> None:
-    with target.open() as other, ExitStack() as stack:
+    with ExitStack() as stack:
         wires = [stack.enter_context(target.open()) for _ in range(200)]
-        for wire in wires:
-            wire.send(wire.build(BINARY, b"x" * SIZE) * 2)
-            wire.reset()
-        target.echo()
-        other.echo()
-        other.leave()
+        with target.open() as other:
+            for wire in wires:
+                with suppress(ConnectionError):  # It has been idle for long, on a slow machine.
+                    wire.send(wire.build(BINARY, b"x" * SIZE) * 2)
+                wire.reset()
+            target.echo()
+            other.echo()
+            other.leave()
