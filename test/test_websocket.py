@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -212,6 +212,36 @@ def test_an_exception_in_a_callback_is_logged_with_its_traceback(
     ws.run()
     assert "LookupError: a fault of the application" in caplog.text
     assert "received_message" in caplog.text
+
+
+def test_a_pong_behind_a_fault_of_the_application_is_not_handed_to_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(WebSocket):
+        def ponged(self, pong: Any) -> None:
+            raise LookupError("a fault of the application")
+
+    Fails(RecordingSocket(2 * frame(10, b"x"))).run()
+    assert caplog.text.count("LookupError: ") == 1
+
+
+def test_a_generator_that_fails_in_a_callback_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(WebSocket):
+        def received_message(self, message: Any) -> None:
+            def chunks() -> Iterator[str]:
+                yield from ("1", "2")
+                raise LookupError("a fault of the application")
+
+            self.send(chunks())
+
+    sock = RecordingSocket(2 * frame(1, b"x"))
+    Fails(sock).run()
+    assert caplog.text.count("LookupError: ") == 1
+    assert sock.sent == frame(1, b"1", fin=0, key=None) + frame(
+        8, b"\x03\xf3Internal error", key=None
+    )
 
 
 def test_a_shutdown_that_fails_does_not_keep_the_descriptor_open() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, MutableMapping
+from itertools import count
 from logging import getLogger
 from typing import Any, Callable
 
@@ -27,6 +28,8 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
+#: Events that are taken before others have their turn: a host that has more does not wait.
+_TURN = 64
 _NO_LIMITS = Limits(max_message_size=None, max_fragments=None)
 
 
@@ -86,7 +89,9 @@ class Host:
             self._end()
 
     async def _read(self) -> None:
-        while True:
+        for number in count(1):
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
             await self._reads.wait()
             event = await self._receive()
             if event["type"] == "websocket.disconnect":

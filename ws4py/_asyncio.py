@@ -296,8 +296,8 @@ class Connection(Threads, asyncio.Protocol):
         if websocket._draining and not self._transport.full and not self._released:
             self._go_on(websocket._writable())
 
-    def read_on(self) -> None:
-        """Go on with what has had to wait for the application, in the loop's next turn."""
+    def read_on(self, websocket: WebSocket) -> None:
+        """Go on with what has had to wait, in the loop's next turn."""
         self.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:

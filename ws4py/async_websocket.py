@@ -267,7 +267,6 @@ class WebSocket(websocket.WebSocket):
     def _worked(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not self._ending:
             logger.info("A callback was cancelled, which closes its websocket")
-            self._failed = True
             self._close_failed()
         if task is self._main:
             self._main = None
@@ -281,8 +280,7 @@ class WebSocket(websocket.WebSocket):
     def _resume(self) -> None:
         """Have the peer read again, if it was not for the application's sake."""
         if self._paused and not self._over:
-            connection: Connection = self._driver  # type: ignore[assignment]
-            connection.read_on()
+            self._driver.read_on(self)
 
     def _occupied(self, stream: Stream) -> bool:
         most = self.limits.high_water

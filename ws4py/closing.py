@@ -155,10 +155,10 @@ class Closing(Sender):
             logger.debug("A callback sent on a connection that had ended")
             return
         logger.error("An exception in the application closes its websocket", exc_info=error)
-        self._failed = True
         self._close_failed()
 
     def _close_failed(self) -> None:
+        self._failed = True
         self._close(1011, "Internal error", at_once=True)
 
     def close_connection(self) -> None:

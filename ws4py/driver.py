@@ -49,7 +49,10 @@ class Driver(Protocol):
         """Called when a callback sends what is to gather, and nothing has gathered yet."""
 
     def give_way(self) -> None:
-        """Let others run: what was sent has been dropped, and may be sent for ever."""
+        """Let others run, in a thread that may wait: what it does may be done for ever."""
+
+    def read_on(self, websocket: Any) -> None:
+        """Call ``websocket._read_on`` in the next turn, where the current thread may not wait."""
 
     def drain(self, websocket: Any) -> None:
         """See to it that what ``websocket`` has queued is written.
@@ -98,6 +101,9 @@ class Threads:
     def give_way(self) -> None:
         """Sleep for no time."""
         time.sleep(0)
+
+    def read_on(self, websocket: Any) -> None:
+        """Do nothing: who may wait goes on by itself."""
 
     def make_waiter(self) -> Waiter:
         """Return a lock's methods: what waits is the lock's second taker."""

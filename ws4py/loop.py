@@ -15,12 +15,21 @@ from logging import getLogger
 from time import monotonic
 from typing import Any, Callable
 
-__all__ = ["Loop", "Timer"]
+__all__ = ["Loop", "Timer", "ends_program"]
 
 logger = getLogger("ws4py")
 
 #: Called with whether its descriptor can be read, and whether it can be written.
 Watcher = Callable[[bool, bool], object]
+
+
+def ends_program(error: BaseException) -> bool:
+    """Say whether an exception is Ctrl-C or ``sys.exit()``, in the main thread.
+
+    In another thread it would end that thread alone, and all that it serves.
+    """
+    is_exit = isinstance(error, (KeyboardInterrupt, SystemExit))
+    return is_exit and threading.current_thread() is threading.main_thread()
 
 
 class Timer:
@@ -181,7 +190,9 @@ class Loop:
     def _call(self, callback: Callable[..., object], *arguments: bool) -> None:
         try:
             callback(*arguments)
-        except Exception:
+        except BaseException as error:
+            if ends_program(error):
+                raise
             logger.exception("An exception in the loop")
 
     def _poll(self) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, Callable
 from ws4py.draining import check_drain, draining
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
-from ws4py.loop import Loop
+from ws4py.loop import Loop, ends_program
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.sending import broadcast
 from ws4py.websocket import WebSocket, check_callbacks
@@ -164,7 +164,8 @@ class WebSocketManager(Threads, Thread):
         if self.websockets.get(websocket._fd) is not websocket:
             return
         if self._write_and_read(websocket, readable):
-            if websocket._draining or not websocket._reads_only or websocket._is_secure:
+            waits = websocket._draining or websocket._paused
+            if waits or not websocket._reads_only or websocket._is_secure:
                 self._update(websocket)
         elif not websocket._over:
             self._terminate(websocket)
@@ -184,11 +185,15 @@ class WebSocketManager(Threads, Thread):
         try:
             if websocket._draining and not websocket._writable():
                 return False
+            if websocket._paused and not websocket._read_on():
+                return False
             if websocket._paused or not websocket._watched:
                 return True
             # A read of TLS may have had to wait until its socket could be written.
             return not (readable or websocket._is_secure) or websocket.once()
-        except Exception:
+        except BaseException as error:
+            if ends_program(error):
+                raise
             logger.exception("A websocket failed, and is ended")
             return False
 
@@ -218,6 +223,10 @@ class WebSocketManager(Threads, Thread):
             return
         self._update(websocket)
         websocket._time_drain()
+
+    def read_on(self, websocket: WebSocket) -> None:
+        """Go on with what has had to wait, in the loop's next turn."""
+        self.loop.call_soon(partial(self._serve, websocket, False, False))
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does, unless it cannot."""

@@ -179,9 +179,9 @@ class Outgoing(Endpoint):
         if self._gathered_size >= _GATHER_SIZE:
             self.flush()
 
-    def _flush_old(self) -> None:
+    def _flush_old(self, now: float) -> None:
         """Send what has gathered, if that is for too long."""
-        if monotonic() - self._gathered_at > _GATHER_TIME:
+        if now - self._gathered_at > _GATHER_TIME:
             self.flush()
 
     @property

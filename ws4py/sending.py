@@ -141,8 +141,8 @@ class Sender(Outgoing):
                 self._send_frame(*fragment)
                 begun = True
         except BaseException as error:
-            if begun:
-                self._crashed(error)
+            if begun and not isinstance(error, Terminated):
+                self._close_failed()  # A message without an end can be followed by nothing else.
             raise
         finally:
             self._next_turn()
@@ -183,6 +183,10 @@ class Sender(Outgoing):
         raise NotImplementedError
 
     def _crashed(self, error: BaseException) -> None:
+        """Log an exception of the application's code, and close the connection for it."""
+        raise NotImplementedError
+
+    def _close_failed(self) -> None:
         """Close the connection because the application's code failed."""
         raise NotImplementedError
 

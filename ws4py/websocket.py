@@ -5,6 +5,9 @@ socket. What is sent goes through :mod:`ws4py.sending`; how it ends is :mod:`ws4
 
 Callbacks run one at a time: ``opened`` first, ``closed`` last and exactly once, whoever ended the
 connection. If a thread reads it, that thread calls ``closed``, after the callback it is in.
+
+An exception in a callback is logged, and ends its connection. So does ``SystemExit`` (or
+``KeyboardInterrupt``), but where callbacks run in the main thread it ends the program.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ logger = getLogger("ws4py")
 
 #: Bytes that are read at once.
 DEFAULT_READING_SIZE = 64 * 1024
+#: Seconds that a connection is handled before others have their turn, if more has come together.
+_TURN = 0.01
 
 
 class WebSocket(Closing):
@@ -59,8 +64,10 @@ class WebSocket(Closing):
     _opened = False
     # What came after a violation is read, and thrown away.
     _discarding = False
-    # There is no room for answers, or the application is occupied: the peer is not read.
+    # There is no room for answers, or the application is occupied, or it is the turn of others: the
+    # peer is not read.
     _paused = False
+    _turn_ends = 0.0
     # The parser stands at something that has not been handled yet.
     _unhandled = False
     # Kept here by the loop that drives the connection, if there is one.
@@ -127,6 +134,8 @@ class WebSocket(Closing):
         stream.limits = self.limits
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
+        now = monotonic()
+        self._turn_ends = now + _TURN
         try:
             wanted = 0 if self._unhandled else parser.send(data)
             while not wanted:
@@ -136,11 +145,14 @@ class WebSocket(Closing):
                     break
                 self._gatherer = me if stream.unread and self.gather else None
                 if self._gathered:
-                    self._flush_old()
+                    self._flush_old(now)
                 self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
                     break
                 if (self._answers and not self._has_room()) or not stream.unread:
+                    break
+                now = monotonic()
+                if now > self._turn_ends and not self._let_others():
                     break
                 wanted = parser.send(None)
         finally:
@@ -174,6 +186,16 @@ class WebSocket(Closing):
         self._paused = bool(self._outgoing) and not self._ending
         return self._paused
 
+    def _let_others(self) -> bool:
+        """Let others have their turn; return whether to go on here after that."""
+        if not self._driver.may_wait():
+            self._paused = True
+            self._driver.read_on(self)
+            return False
+        self._driver.give_way()
+        self._turn_ends = monotonic() + _TURN
+        return not self._ending
+
     def _is_done(self) -> bool:
         """Say whether there is nothing left to do but to end the connection.
 
@@ -193,7 +215,9 @@ class WebSocket(Closing):
             with suppress(Terminated):
                 self._send_pong(stream.pings.pop().data)
         elif stream.pongs:
-            self._call(self.ponged, stream.pongs.pop())
+            pong = stream.pongs.pop()
+            if not self._failed:
+                self._call(self.ponged, pong)
         elif stream.closing is not None:
             self.close_received = True
             self._close(stream.closing.code, stream.closing.reason, at_once=True)
@@ -261,6 +285,7 @@ class WebSocket(Closing):
         if min(self._answers, self._queued) > self.limits.low_water:
             return True
         self._paused = False
+        self._alive = True  # or might be: nobody has listened
         return self._parse(None) and (not self._pending() or self.once())
 
     def _pending(self) -> bool:

@@ -40,11 +40,13 @@ class Target(Protocol):
         engine: Its name, as :mod:`test.hostile.owners` has it.
         role: The role in which it runs: SERVER or CLIENT.
         port: Where a server listens.
+        pid: The process.
     """
 
     engine: str
     role: str
     port: int
+    pid: int
 
     def open(self, early: bytes = b"", path: str = "/") -> Wire:
         """Return a connection whose opening handshake is done.

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from test.hostile import ORIGIN, PROTOCOLS
+from test.hostile.burdens import FAULT, burden
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
 
@@ -46,8 +47,8 @@ HEARTBEAT = 1.0 if LIMITS is SHORT else None
 #: Makes a client of the number of a line, and the line.
 Make = Callable[[int, str], Any]
 
-#: What the application raises: a traceback that ends in it is its own.
-FAULT = "a fault of the application's own"
+#: The engines whose handlers may be coroutines.
+ON_ASYNCIO = ("asyncio", "tornado", "asgi")
 
 
 class Behaviour:
@@ -56,9 +57,12 @@ class Behaviour:
     ``/fail/CALLBACK`` raises in that callback; ``/crowd`` sends every message to all that are on
     that path, by ``broadcast``; ``/close`` begins the closing handshake at the first message,
     and still sends that and others back, in vain; ``/seed`` makes what is random in Python the
-    same as it was there the last time.
+    same as it was there the last time. Other paths are those of
+    :func:`test.hostile.burdens.burden`.
     """
 
+    #: The name of the engine.
+    engine = ""
     crowd: set[Any] = set()  # noqa: RUF012
 
     @property
@@ -78,8 +82,11 @@ class Behaviour:
             random.seed(0)
         self._fail_in("opened")
 
-    def received_message(self, message: Any) -> None:
+    def received_message(self, message: Any) -> Any:
         self._fail_in("received_message")
+        carry = burden(self, self.path)
+        if carry is not None:
+            return carry(self, message)
         if self.path == "/crowd":
             broadcast(list(self.crowd), message.data, message.is_binary)
         elif self.path == "/close":
@@ -87,6 +94,7 @@ class Behaviour:
             self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
         else:
             self.send(message.data, message.is_binary)  # type: ignore[attr-defined]
+        return None
 
     def ponged(self, _pong: Any) -> None:
         self._fail_in("ponged")
@@ -102,11 +110,21 @@ def broadcast(websockets: list[Any], data: bytes, is_binary: bool) -> None:
     send_to_all(websockets, data, is_binary)
 
 
-def handler() -> type:
-    """Return the class of a server's websockets."""
-    from ws4py.websocket import WebSocket
+def handler(engine: str) -> Any:
+    """Return the class of a server's websockets; on asyncio, what chooses one by the path."""
+    from ws4py import async_websocket, websocket
 
-    return type("Handler", (Behaviour, WebSocket), {"limits": LIMITS})
+    options = {"limits": LIMITS, "engine": engine}
+    plain = type("Handler", (Behaviour, websocket.WebSocket), options)
+    if engine not in ON_ASYNCIO:
+        return plain
+    awaiting = type("AwaitingHandler", (Behaviour, async_websocket.WebSocket), options)
+
+    def make(sock: Any, protocols: Any, extensions: Any, environ: dict[str, Any]) -> Any:
+        kind = awaiting if environ["PATH_INFO"] == "/sleep" else plain
+        return kind(sock, protocols, extensions, environ)
+
+    return make
 
 
 def certificate() -> tuple[str | None, str | None]:
@@ -123,20 +141,23 @@ def serve(engine: str, port: str) -> None:
             return {**super().options(*heartbeat_freq), "protocols": PROTOCOLS}
 
     where = "127.0.0.1", int(port), None, *certificate()
-    server = SERVERS[engine](Speaking(handler(), *where, [ORIGIN], LIMITS, HEARTBEAT, 1.0))
+    # Of Pings of uvicorn's, only Pongs would be a sign of life.
+    heartbeat = 0 if engine == "asgi" else HEARTBEAT
+    serving = Speaking(handler(engine), *where, [ORIGIN], LIMITS, heartbeat, 1.0)
+    server = SERVERS[engine](serving)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
     server.serve()
 
 
-def wsgi(manager: Any = None) -> Any:
+def wsgi(engine: str = "gunicorn-gthread", manager: Any = None) -> Any:
     """Return a WSGI application, for gunicorn: ``gunicorn 'test.hostile.apps:wsgi()'``."""
     from ws4py.server.wsgiutils import WebSocketWSGIApplication
 
     mutate()
     return WebSocketWSGIApplication(
         PROTOCOLS,
-        handler_cls=handler(),
+        handler_cls=handler(engine),
         origins=[ORIGIN],
         limits=LIMITS,
         heartbeat_freq=HEARTBEAT,
@@ -148,7 +169,7 @@ def wsgi_handed_off() -> Any:
     """Return one that hands connections off."""
     from ws4py.manager import WebSocketManager
 
-    return wsgi(WebSocketManager)
+    return wsgi("gunicorn-sync", WebSocketManager)
 
 
 def tell(number: int, *event: Any) -> None:
@@ -157,13 +178,14 @@ def tell(number: int, *event: Any) -> None:
     sys.stdout.flush()
 
 
-def client(base: type) -> Make:
+def client(name: str, base: type) -> Make:
     """Return what makes clients of an engine's class, that tell what happens to them.
 
     Their options are keyword arguments; ``trusts`` is a file of CAs, for an ``ssl_context``.
     """
 
     class Telling(Behaviour, base):  # type: ignore[misc, valid-type]
+        engine = name
         limits = LIMITS
         number = 0
 
@@ -173,9 +195,10 @@ def client(base: type) -> Make:
             finally:
                 tell(self.number, "opened")
 
-        def received_message(self, message: Any) -> None:
-            tell(self.number, "message", len(message.data))
-            super().received_message(message)
+        def received_message(self, message: Any) -> Any:
+            if message.data:  # There are floods of empty ones.
+                tell(self.number, "message", len(message.data))
+            return super().received_message(message)
 
         def closed(self, code: int, reason: str | None = None) -> None:
             tell(self.number, "closed", code, reason)
@@ -245,7 +268,7 @@ def connect_threaded() -> None:
     def spawn(*arguments: Any) -> None:
         threading.Thread(target=arguments[0], args=arguments[1:], daemon=True).start()
 
-    connect_in_threads(client(WebSocketClient), spawn)
+    connect_in_threads(client("threaded", WebSocketClient), spawn)
 
 
 def connect_gevent() -> None:
@@ -256,13 +279,14 @@ def connect_gevent() -> None:
 
     from ws4py.client.geventclient import WebSocketClient
 
-    connect_in_threads(client(WebSocketClient), spawn, FileObject(0, "r", closefd=False))
+    lines = FileObject(0, "r", closefd=False)
+    connect_in_threads(client("gevent", WebSocketClient), spawn, lines)
 
 
 def connect_asyncio() -> None:
     from ws4py.client.asyncioclient import WebSocketClient
 
-    connect_on_loop(client(WebSocketClient))
+    connect_on_loop(client("asyncio", WebSocketClient))
 
 
 def connect_uvloop() -> None:
@@ -275,7 +299,7 @@ def connect_uvloop() -> None:
 def connect_tornado() -> None:
     from ws4py.client.tornadoclient import TornadoWebSocketClient
 
-    connect_on_loop(client(TornadoWebSocketClient))
+    connect_on_loop(client("tornado", TornadoWebSocketClient))
 
 
 CLIENTS = {

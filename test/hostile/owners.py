@@ -108,13 +108,41 @@ FRAME_HOSTS = {
     }
 }
 
+_ENDS_WORKER = "the worker ends, and another one starts"
+_TRIES_ON = "tries again at once, and logs that each time"
+_NEVER_SEND = "a hundred connections that never send keep nobody out"
+_NO_DESCRIPTORS = "a server without descriptors rests and serves again"
+
+#: What :mod:`test.hostile.floods` and :mod:`test.hostile.isolation` meet with.
+CROWDED_HOSTS = {
+    "wsgiref": {_NEVER_SEND: ONE_AT_A_TIME},
+    "gunicorn-sync": {_NEVER_SEND: ONE_AT_A_TIME, _NO_DESCRIPTORS: _ENDS_WORKER},
+    "gunicorn-gthread": {_NO_DESCRIPTORS: _ENDS_WORKER},
+    "cherrypy": {_NEVER_SEND: POOL, _NO_DESCRIPTORS: _TRIES_ON},
+    "tornado": {_NO_DESCRIPTORS: _TRIES_ON},
+    "asgi": {
+        _NO_DESCRIPTORS: _TRIES_ON,
+        "an exception ends its own connection: ponged": "no application hears of Pongs",
+        "sixty four mebibytes for those who do not read cost little": (
+            "waits for ever for a peer that does not read, and keeps its descriptor"
+        ),
+        "three hundred idle connections live if they answer pings": (
+            "sends Pings if it is told to, and then drops who sends something else than a Pong"
+        ),
+        "pings of those who do not read queue no pongs": "queues each Pong",
+    },
+}
+
 #: (engine, name of the attack, up to its case or with it) -> what the host does instead.
 HOSTS: dict[tuple[str, str], str] = {
     (engine, name): answer
-    for hosts in (HANDSHAKE_HOSTS, FRAME_HOSTS)
+    for hosts in (HANDSHAKE_HOSTS, FRAME_HOSTS, CROWDED_HOSTS)
     for engine, answers in hosts.items()
     for name, answer in answers.items()
 }
+
+#: asyncio and some hosts log a traceback when they cannot accept a connection.
+NO_DESCRIPTORS = "Too many open files"
 
 #: Engine -> what is in its own tracebacks, where it takes what is wrong with a peer for its fault.
 TRACEBACKS: dict[str, tuple[str, ...]] = {
@@ -132,4 +160,5 @@ def host_answers(engine: str, name: str) -> str | None:
 
 def host_logs(role: str, engine: str, traceback: str) -> bool:
     """Say whether a traceback is the host's own."""
-    return role == SERVER and any(part in traceback for part in TRACEBACKS.get(engine, ()))
+    parts = TRACEBACKS.get(engine, ()) if role == SERVER else ()
+    return any(part in traceback for part in (NO_DESCRIPTORS, *parts))

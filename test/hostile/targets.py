@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import select
 import shlex
 import socket
 import ssl
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from queue import Empty, Queue
@@ -27,6 +28,8 @@ from test.hostile.wire import PATIENCE, Wire
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 APPS = "{python} -m test.hostile.apps "
+#: Each of its threads has one connection.
+THREADS = 320
 GUNICORN = "{python} -m gunicorn --bind 127.0.0.1:{port} --log-level error --graceful-timeout 2 "
 
 #: The command that starts each server; ``{port}`` is where it listens.
@@ -36,7 +39,7 @@ SERVERS = {
         for engine in ("standalone", "asyncio", "wsgiref", "cherrypy", "gevent", "tornado", "asgi")
     },
     "gunicorn-gthread": GUNICORN
-    + "--worker-class gthread --threads 100 'test.hostile.apps:wsgi()'",
+    + "--worker-class gthread --threads {threads} 'test.hostile.apps:wsgi()'",
     "gunicorn-sync": GUNICORN + "'test.hostile.apps:wsgi_handed_off()'",
 }
 #: The loops that the client for asyncio is attacked on.
@@ -147,9 +150,7 @@ class ServerTarget:
         return memory(self.pid)
 
     def counts(self) -> tuple[int, int]:
-        descriptors, threads = counts(self.pid)
-        # This one's pool of threads grows as it likes, up to its limit.
-        return descriptors, 0 if self.engine == "gunicorn-gthread" else threads
+        return counts(self.pid)
 
     def log(self) -> str:
         return self._process.output()
@@ -218,6 +219,12 @@ class ClientTarget:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
+    def accept_waiting(self, seconds: float) -> socket.socket | None:
+        """Return a connection that has come, on which nothing has been read; None if none comes."""
+        if not select.select([self._listener], [], [], seconds)[0]:
+            return None
+        return self.take()
+
     def open(self, early: bytes = b"", path: str = "/") -> Wire:
         """Return a connection whose opening handshake is done."""
         _, sock, head = self.accept(path)
@@ -232,11 +239,16 @@ class ClientTarget:
             assert time.monotonic() - began < AT_ONCE
             wire.leave()
 
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._popen.pid
+
     def memory(self) -> int:
-        return memory(self._popen.pid)
+        return memory(self.pid)
 
     def counts(self) -> tuple[int, int]:
-        return counts(self._popen.pid)
+        return counts(self.pid)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")
@@ -333,7 +345,9 @@ def server(
         command: Instead of the engine's.
     """
     port = free_port()
-    words = shlex.split((command or SERVERS[engine]).format(python=sys.executable, port=port))
+    words = shlex.split(
+        (command or SERVERS[engine]).format(python=sys.executable, port=port, threads=THREADS)
+    )
     variables = environment(limits, mutant)
     if tls is not None:
         files = {"CERTFILE": str(tls.certfile), "KEYFILE": str(tls.keyfile)}
@@ -342,7 +356,19 @@ def server(
             words[-1:-1] = ["--certfile", files["CERTFILE"], "--keyfile", files["KEYFILE"]]
     with Process(engine, words, folder, ROOT, variables) as process:
         process.wait_for_port(port, 2 * PATIENCE)
-        yield ServerTarget(engine, port, process, tls.context if tls else None)
+        while engine == "cherrypy" and "Bus STARTED" not in process.output():
+            process.wait(0.02)  # It looks at its own port, and ends if it cannot.
+        target = ServerTarget(engine, port, process, tls.context if tls else None)
+        if engine == "gunicorn-gthread":
+            fill_pool(target)
+        yield target
+
+
+def fill_pool(target: ServerTarget) -> None:
+    """Have all threads started of a pool that never ends one: they are counted."""
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            stack.enter_context(target.open())
 
 
 @contextmanager

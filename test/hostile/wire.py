@@ -100,6 +100,8 @@ class Wire:
     def __init__(self, sock: socket.socket, masks: bool, ahead: bytes = b"") -> None:
         self.sock = sock
         self.masks = masks
+        #: Whether Pings are answered; not while another thread sends something.
+        self.answers = True
         self._data = bytearray(ahead)
         self._fragmented: int | None = None
         self._text = b""
@@ -202,9 +204,13 @@ class Wire:
             try:
                 data = self.sock.recv(1 << 16)
             except socket.timeout:
-                raise AssertionError(f"nothing more came after {bytes(self._data)!r}") from None
+                raise AssertionError(
+                    f"nothing more came after {bytes(self._data[:99])!r}"
+                ) from None
             if not data:
-                assert at_end and not self._data, f"an end within a frame: {bytes(self._data)!r}"
+                assert at_end and not self._data, (
+                    f"an end within a frame: {bytes(self._data[:99])!r}"
+                )
                 return False
             self._data += data
         return True
@@ -217,7 +223,8 @@ class Wire:
             assert len(payload) <= 125, f"a control frame of {len(payload)} bytes"
         elif opcode == CONTINUATION:
             assert self._fragmented is not None, "a continuation of nothing"
-            self._text += payload
+            if self._fragmented == TEXT:
+                self._text += payload
         else:
             assert self._fragmented is None, "a message within a message"
             self._fragmented, self._text = opcode, payload
@@ -232,6 +239,11 @@ class Wire:
             assert is_text(payload[2:]), f"a reason that is not UTF-8: {payload!r}"
         return frame
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something has been read behind the last frame."""
+        return bool(self._data)
+
     def message(self, seconds: float = PATIENCE) -> bytes:
         """Return the next message, of one frame; Pings are answered."""
         deadline = time.monotonic() + seconds
@@ -239,12 +251,17 @@ class Wire:
             frame = self.frame(max(deadline - time.monotonic(), 0.001))
             assert frame is not None, "the connection ended where a message was expected"
             if frame.opcode == PING:
-                self.send_frame(PONG, frame.payload)
+                self.answer(frame)
             elif frame.opcode in (TEXT, BINARY):
                 assert frame.fin
                 return frame.payload
             else:
                 assert frame.opcode == PONG, f"{frame} where a message was expected"
+
+    def answer(self, ping: Frame) -> None:
+        """Answer a Ping."""
+        if self.answers:
+            self.send_frame(PONG, ping.payload)
 
     def end(self, seconds: float = PATIENCE) -> End:
         """Read until the connection ends, for no more than ``seconds``.

@@ -78,10 +78,13 @@ class Conversation(asyncio.Protocol):
             return
         try:
             resume(value)
+            return
         except StopIteration:
-            self._finish()
+            pass  # What follows would have this in its tracebacks.
         except Exception as error:  # noqa: BLE001 - whoever waits for the result gets it
             self._done.set_exception(error)
+            return
+        self._finish()
 
     def _finish(self) -> None:
         try:

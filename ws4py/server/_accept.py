@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from inspect import iscoroutinefunction
 from logging import getLogger
@@ -12,9 +13,13 @@ from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.limits import Limits
 from ws4py.websocket import WebSocket, check_callbacks
 
-__all__ = ["Acceptor", "add_addresses", "check_open"]
+__all__ = ["EXHAUSTED", "REST", "Acceptor", "add_addresses", "check_open"]
 
 logger = getLogger("ws4py")
+
+#: The errors of a lack of descriptors or memory, and seconds without accepting after one.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+REST = 0.2
 
 
 class Acceptor:

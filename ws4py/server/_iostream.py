@@ -8,6 +8,7 @@ TLS stays, and is made to look like a transport.
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import Any, Callable
 
@@ -28,7 +29,7 @@ async def adopt(stream: IOStream, begin: Begin) -> None:
     """Wait until what was written has left, and call ``begin``.
 
     Raises:
-        OSError: The connection is lost; or there is no descriptor left.
+        OSError: The connection is lost.
     """
     await stream.write(b"")
     if isinstance(stream, SSLIOStream):
@@ -40,7 +41,9 @@ async def adopt(stream: IOStream, begin: Begin) -> None:
     rest: bytes = reading.result() if reading.done() else b""
     if stream.closed():
         raise ConnectionAbortedError("the client has left")
-    sock = stream.socket.dup()
+    # Not a duplicate: there may be no descriptor left.
+    stream.io_loop.remove_handler(stream.fileno())
+    sock = socket.socket(fileno=stream.socket.detach())
     stream.close()
     loop: Any = asyncio.get_running_loop()
     try:
@@ -58,7 +61,11 @@ class _Adopted(asyncio.Protocol):
         self._rest = rest
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._begin(transport, self._rest)
+        try:
+            self._begin(transport, self._rest)
+        except BaseException:
+            transport.abort()  # type: ignore[attr-defined]
+            raise
 
 
 class StreamTransport:

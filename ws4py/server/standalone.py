@@ -6,7 +6,6 @@ whenever its socket is ready.
 
 from __future__ import annotations
 
-import errno
 import socket
 import ssl
 from collections.abc import Generator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, Callable
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import Handler, Opening, Site
 from ws4py.transport import TLSTransport, make_transport, send_at_once
 from ws4py.websocket import DEFAULT_READING_SIZE, EchoWebSocket, WebSocket
@@ -35,9 +35,6 @@ BACKLOG = 1024
 
 #: Connections that are accepted before others have their turn.
 _ACCEPTS = 64
-#: Seconds without accepting, once descriptors or memory have run out.
-_REST = 0.2
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class WebSocketServer:
@@ -201,10 +198,10 @@ class WebSocketServer:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     logger.error("No connection can be accepted now: %s", error)
                     self.manager.loop.unwatch(self.socket.fileno())
-                    self.manager.loop.call_later(_REST, self._resume_accepting)
+                    self.manager.loop.call_later(REST, self._resume_accepting)
                     return
                 continue
             _Opening(self, sock)

@@ -23,6 +23,7 @@ from logging import getLogger
 from socket import AF_INET6, SHUT_RD, socket
 from ssl import SSLSocket
 from threading import TIMEOUT_MAX, Timer
+from time import sleep
 from typing import Any
 from wsgiref import simple_server
 from wsgiref.handlers import SimpleHandler
@@ -32,6 +33,7 @@ from ws4py.exc import HandshakeError
 from ws4py.handshake import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import build_refusal, read_head
 from ws4py.server._sockets import read_ahead
 from ws4py.websocket import WebSocket
@@ -193,6 +195,19 @@ class WSGIServer(simple_server.WSGIServer):
             self.address_family = AF_INET6
         self._linked: set[Any] = set()
         super().__init__(server_address, *args, **kwargs)
+
+    def get_request(self) -> Any:
+        """Accept a connection; rest for a moment if that takes more than there is.
+
+        It would be tried again at once, and for nothing.
+        """
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                logger.error("No connection can be accepted now: %s", error)
+                sleep(REST)
+            raise
 
     def initialize_websockets_manager(self) -> None:
         """Start the manager, unless that has been done."""
