@@ -13,6 +13,8 @@ from typing import Any, Callable
 FAULT = "a fault of the application's own"
 #: Bytes of a message, and how many are poured.
 SIZE, COUNT = 64 * 1024, 1024
+#: Threads that send at once, and how many messages each.
+VOICES, VERSES = 6, 120
 #: Seconds that a handler sleeps.
 NAP = 1.0
 
@@ -68,6 +70,25 @@ def pour(websocket: Any, _message: Any) -> None:
     threading.Thread(target=run, daemon=True).start()
 
 
+def sing(websocket: Any, _message: Any) -> None:
+    """Send VERSES messages from each of VOICES threads at once."""
+
+    def run(voice: int) -> None:
+        try:
+            for verse in range(VERSES):
+                websocket.send(sung(voice, verse), True)
+        except RuntimeError:
+            pass  # The connection has ended.
+
+    for voice in range(VOICES):
+        threading.Thread(target=run, args=(voice,), daemon=True).start()
+
+
+def sung(voice: int, verse: int) -> bytes:
+    """Return a message of one of the threads; some go out in two parts."""
+    return bytes((voice, verse)) * (30_000 if verse % 2 else 500)
+
+
 def generate(websocket: Any, _message: Any) -> None:
     """Send as much as one message of fragments."""
     websocket.send((payload(number) for number in range(COUNT)), True)
@@ -99,6 +120,7 @@ def recurse(websocket: Any, _message: Any) -> None:
 #: What is done with a message, by path.
 BURDENS: dict[str, Callable[[Any, Any], Any]] = {
     "/pour": pour,
+    "/chorus": sing,
     "/generate": generate,
     "/generate/fail": fail_half_way,
     "/recurse": recurse,

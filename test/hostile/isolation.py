@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack, suppress
 
 from test.hostile import ALLOWED, AT_ONCE, ISOLATION, SERVER, Target, attack
-from test.hostile.burdens import COUNT, FAULT, NAP, SIZE, payload
+from test.hostile.burdens import COUNT, FAULT, NAP, SIZE, VERSES, VOICES, payload, sung
 from test.hostile.pushing import data_of
 from test.hostile.wire import BINARY, CLOSE, CONTINUATION, PATIENCE, PING, PONG, TEXT, Wire, header
 
@@ -210,3 +210,18 @@ def two_hundred_peers_that_vanish_at_once_harm_nobody(target: Target) -> None:
             target.echo()
             other.echo()
             other.leave()
+
+
+@attack(ISOLATION, "RFC 6455 5.4: a frame, and a message, is not interleaved with another one")
+def messages_of_several_threads_stay_whole(target: Target) -> None:
+    with target.open(path="/chorus") as wire:
+        wire.send_frame(TEXT, b"go")
+        verses = [0] * VOICES
+        for number in range(VOICES * VERSES):
+            if number % 100 == 0:
+                time.sleep(0.2)  # The queue fills.
+            message = wire.message()
+            voice = message[0]
+            assert message == sung(voice, verses[voice]), (message[:40], verses)
+            verses[voice] += 1
+        wire.leave()

@@ -5,7 +5,9 @@ Each mutant lacks one defence, in the process that is attacked; its class of att
 
 from __future__ import annotations
 
+import random
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -26,11 +28,13 @@ from ws4py import _tls, framing, handshake, outgoing, sending, streaming
 from ws4py.closing import Closing
 from ws4py.framing import OPCODE_PONG
 from ws4py.handshake import HeadReader, ServerHandshake
+from ws4py.loop import Loop
+from ws4py.manager import WebSocketManager
 from ws4py.messaging import ABNORMAL
 from ws4py.outgoing import Outgoing
 from ws4py.server import standalone
 from ws4py.streaming import Stream
-from ws4py.transport import Transport
+from ws4py.transport import PlainTransport, Transport
 from ws4py.websocket import WebSocket
 
 
@@ -88,7 +92,7 @@ def no_max_fragments() -> None:
     without(max_fragments=None)
 
 
-@mutant(HANDSHAKE, "")
+@mutant(HANDSHAKE, "who sends a byte now and then is dropped")
 def no_open_timeout() -> None:
     without(open_timeout=None)
 
@@ -98,17 +102,17 @@ def no_close_timeout() -> None:
     without(close_timeout=None)
 
 
-@mutant(FLOODS, "")
+@mutant(FLOODS, "sixty four mebibytes")
 def no_write_timeout() -> None:
     without(write_timeout=None)
 
 
-@mutant(FLOODS, "")
+@mutant(FLOODS, "three hundred idle connections")
 def no_heartbeat() -> None:
     apps.HEARTBEAT = 0
 
 
-@mutant(HANDSHAKE, "")
+@mutant(HANDSHAKE, "a head has no end")
 def endless_heads() -> None:
     HeadReader._count = nothing  # type: ignore[method-assign]
 
@@ -219,7 +223,7 @@ def a_close_unanswered() -> None:
 # Floods.
 
 
-@mutant(FLOODS, "")
+@mutant(FLOODS, "pings of those who do not read")
 def pongs_queued() -> None:
     def send_pong(self: Any, payload: bytes) -> None:
         self._outgoing += b"".join(self._build(OPCODE_PONG, payload))
@@ -228,35 +232,46 @@ def pongs_queued() -> None:
     sending.Sender._send_pong = send_pong  # type: ignore[method-assign]
 
 
-@mutant(FLOODS, "")
+@mutant(FLOODS, "sixty four mebibytes")
 def peers_read_without_end() -> None:
     WebSocket._has_room = lambda _self: True  # type: ignore[method-assign]
     Outgoing._make_room = lambda _self: True  # type: ignore[method-assign]
 
 
-@mutant(FLOODS, "")
+@mutant(FLOODS, "a server without descriptors")
 def no_rest_when_descriptors_have_run_out() -> None:
-    standalone._EXHAUSTED = set()
+    standalone.EXHAUSTED = frozenset()
 
 
-@mutant(FLOODS, "")
+@mutant(FLOODS, "connections that come and go")
 def descriptors_kept() -> None:
-    Transport.close = Transport.shutdown  # type: ignore[method-assign]
+    kept = []
+
+    def close(self: Transport) -> None:
+        kept.append(self.sock)
+        self.shutdown()
+
+    for kind in (Transport, *Transport.__subclasses__()):
+        kind.close = close  # type: ignore[method-assign]
 
 
 # Isolation.
 
 
-@mutant(ISOLATION, "")
+@mutant(ISOLATION, "an exception ends its own connection")
 def closed_raises_through() -> None:
     def tell_closed(self: Closing, let_go: Callable[[], None]) -> None:
         self.closed(self.close_code or ABNORMAL, self.close_reason)
         let_go()
 
     Closing._tell_closed = tell_closed  # type: ignore[method-assign]
+    Loop._call = lambda _, callback, *rest: callback(*rest)  # type: ignore[method-assign]
+    WebSocketManager._terminate = (  # type: ignore[method-assign]
+        lambda _, websocket: websocket.terminate()
+    )
 
 
-@mutant(ISOLATION, "")
+@mutant(ISOLATION, "an exception ends its own connection")
 def callbacks_raise_through() -> None:
     def call(_self: WebSocket, callback: Callable[..., Any], *arguments: Any) -> None:
         callback(*arguments)
@@ -273,12 +288,20 @@ class NoLock:
         """Do nothing."""
 
 
-@mutant(ISOLATION, "")
+@mutant(ISOLATION, "messages of several threads")
 def lock_removed() -> None:
+    write = PlainTransport.write
+
+    def write_and_give_way(self: PlainTransport, *parts: Any) -> int:
+        sent = write(self, *parts)
+        time.sleep(random.random() / 500)  # Others have their turn here anyhow, now and then.
+        return sent
+
+    PlainTransport.write = write_and_give_way  # type: ignore[method-assign]
     outgoing.Lock = NoLock  # type: ignore[misc, assignment]
 
 
-@mutant(ISOLATION, "", engine="gunicorn-gthread")
+@mutant(ISOLATION, "a slow reader of broadcasts", engine="gunicorn-gthread")
 def broadcasts_wait() -> None:
     sending.broadcasting = nullcontext  # type: ignore[assignment]
 
@@ -286,17 +309,17 @@ def broadcasts_wait() -> None:
 # Opening handshakes.
 
 
-@mutant(HANDSHAKE, "")
+@mutant(HANDSHAKE, "a version is another")
 def keys_and_versions_unchecked() -> None:
     handshake._require_key = lambda environ: environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
 
 
-@mutant(HANDSHAKE, "")
+@mutant(HANDSHAKE, "a request has a length")
 def bodies_accepted() -> None:
     handshake._require_no_body = nothing
 
 
-@mutant(HANDSHAKE, "")
+@mutant(HANDSHAKE, "an origin is another")
 def origins_unchecked() -> None:
     ServerHandshake._require_origin = nothing  # type: ignore[method-assign]
 
