@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import logging
+import ssl
 import sys
 import tempfile
 import time
@@ -78,30 +79,63 @@ async def serve(port: int) -> None:
         await server.serve_forever()
 
 
+def translated(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options of our clients are called there."""
+    found: dict[str, Any] = {}
+    if "trusts" in options:
+        found["ssl"] = ssl.create_default_context(cafile=options["trusts"])
+    if "protocols" in options:
+        found["subprotocols"] = options["protocols"]
+    if "headers" in options:
+        found["additional_headers"] = options["headers"]
+    return found
+
+
+def told(number: int, error: Exception) -> None:
+    """Tell of a handshake that failed, by the names that our errors have."""
+    from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
+
+    text = str(error)
+    if isinstance(error, (InvalidURI, OSError)) and not isinstance(error, TimeoutError):
+        tell(number, "failed", "ValueError" if isinstance(error, InvalidURI) else "OSError", text)
+    elif isinstance(error, InvalidStatus):
+        response = error.response
+        headers = list(response.headers.raw_items())
+        body = (response.body or b"").decode("latin-1")
+        tell(number, "refused", "HandshakeError", text, response.status_code, headers, body)
+    elif isinstance(error, (InvalidHandshake, TimeoutError)):
+        timed_out = isinstance(error, TimeoutError)
+        kind = "HandshakeTimeout" if timed_out else "HandshakeError"
+        tell(number, "refused", kind, text, None, [], "")
+    else:
+        tell(number, "failed", type(error).__name__, text)
+
+
 async def connect() -> None:
-    """Connect to each URL that comes on standard input."""
+    """Connect for each line that comes on standard input."""
     from websockets.asyncio.client import connect as open_connection
     from websockets.exceptions import ConnectionClosed
 
     tasks = set()
 
-    async def run(number: int, url: str) -> None:
+    async def run(number: int, url: str, options: dict[str, Any]) -> None:
         try:
-            async with open_connection(url, proxy=None, **OPTIONS) as websocket:
+            connecting = open_connection(url, proxy=None, **OPTIONS, **translated(options))
+            async with connecting as websocket:
                 tell(number, "opened")
                 with suppress(ConnectionClosed):
-                    await behave(websocket, "/" + url.split("/", 3)[3])
+                    await behave(websocket, websocket.request.path)
                 tell(number, "closed", websocket.close_code, websocket.close_reason)
         except Exception as error:  # noqa: BLE001 - whatever it raises
-            tell(number, "refused", type(error).__name__, str(error), None)
+            told(number, error)
 
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     number = 0
     async for line in reader:
-        url, _ = json.loads(line)
-        tasks.add(loop.create_task(run(number, url)))
+        url, options = json.loads(line)
+        tasks.add(loop.create_task(run(number, url, options)))
         number += 1
 
 
@@ -141,7 +175,7 @@ class Control:
         try:
             attack.run(target)
             target.echo()
-        except (AssertionError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - it may answer in a way that no attack expects
             return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         finally:
             took = time.monotonic() - began
