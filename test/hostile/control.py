@@ -18,12 +18,22 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from test.hostile import ATTACKS, CLIENT, ORIGIN, PROTOCOLS, ROLES, SERVER, Attack, targets
+from test.hostile import (
+    ATTACKS,
+    CLIENT,
+    ISOLATION,
+    ORIGIN,
+    PROTOCOLS,
+    ROLES,
+    SERVER,
+    Attack,
+    targets,
+)
 from test.hostile.apps import FAULT, HEARTBEAT, LIMITS, tell
 
 COMMANDS = {
@@ -74,7 +84,10 @@ async def serve(port: int) -> None:
     async def handle(websocket: Any) -> None:
         await behave(websocket, websocket.request.path)
 
-    names = {"origins": [ORIGIN], "subprotocols": PROTOCOLS}
+    def select(_: Any, offered: Sequence[str]) -> str | None:
+        return next((each for each in offered if each in PROTOCOLS), None)
+
+    names = {"origins": [ORIGIN], "subprotocols": PROTOCOLS, "select_subprotocol": select}
     async with listen(handle, "127.0.0.1", port, **names, **OPTIONS) as server:
         await server.serve_forever()
 
@@ -140,8 +153,12 @@ async def connect() -> None:
 
 
 def chosen(role: str) -> list[Attack]:
-    """Return the attacks on a role, but for those on a server's TLS."""
-    return [each for each in ATTACKS.values() if role in each.roles and not each.secure]
+    """Return the attacks on a role, but for those on a server's TLS, and by an application."""
+    return [
+        each
+        for each in ATTACKS.values()
+        if role in each.roles and not each.secure and each.kind != ISOLATION
+    ]
 
 
 class Control:
@@ -189,7 +206,8 @@ def report(rows: dict[str, list[tuple[Attack, str]]]) -> str:
 
     text = [
         f"The attacks of `test/hostile`, turned against `websockets` {__version__} with the same",
-        "limits. What it answers in another way than ws4py, and what asks for our answer:",
+        "limits, but for those on a server's TLS and those that an application's callbacks make.",
+        "What it answers in another way than ws4py, and what asks for our answer:",
         "",
     ]
     for role, failed in rows.items():
