@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from functools import partial
 from threading import get_ident
 from typing import Any, Callable
@@ -153,7 +154,8 @@ class LoopTransport(Transport):
         if self.is_closing:
             return
         if self.sock.can_write_eof():
-            self.sock.write_eof()
+            with suppress(OSError):  # It has been reset, and the loop does not know yet.
+                self.sock.write_eof()
         else:
             self._linger()
 
@@ -295,6 +297,12 @@ class Connection(Threads, asyncio.Protocol):
         websocket = self.websocket
         if websocket._draining and not self._transport.full and not self._released:
             self._go_on(websocket._writable())
+            self._write_on()
+
+    def _write_on(self) -> None:
+        """Give a generator, of which no more is sent in one turn, its next one."""
+        if self.websocket._draining and not self._transport.full:
+            self.loop.call_soon(self._write)
 
     def read_on(self, websocket: WebSocket) -> None:
         """Go on with what has had to wait, in the loop's next turn."""

@@ -201,7 +201,7 @@ class GreenletDriver(ThreadDriver):
 
     def drain(self, websocket: Any) -> None:
         """Write what is queued, in a greenlet of its own."""
-        self.call_here(gevent.spawn, _drain, websocket)
+        self.call_here(gevent.spawn, websocket._write_out)
 
     def drains_here(self, websocket: Any) -> bool:
         """Say that the current greenlet does not have to write what is queued."""
@@ -221,12 +221,6 @@ class GreenletDriver(ThreadDriver):
             super().finish(websocket)
         else:
             self.call_here(gevent.spawn, self.finish, websocket)
-
-
-def _drain(websocket: Any) -> None:
-    while not websocket._advance():
-        websocket._wait_to_write()
-    websocket._pull()
 
 
 class HubPoller(EPollPoller):

@@ -133,13 +133,9 @@ class ThreadDriver(Threads):
         if self.drains_here(websocket):
             return
         if websocket._may_wait():
-            self._drain(websocket)
+            websocket._write_out()
         else:
-            threading.Thread(target=self._drain, args=(websocket,), daemon=True).start()
-
-    def _drain(self, websocket: Any) -> None:
-        while not websocket._advance():
-            websocket._wait_to_write()
+            threading.Thread(target=websocket._write_out, daemon=True).start()
 
     def drains_here(self, websocket: Any) -> bool:
         return bool(websocket._reader == self.get_ident())

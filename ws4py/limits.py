@@ -68,5 +68,6 @@ class Limits:
                 value is None and "None" in field.type
             ):  # an annotation, as it is written
                 continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < float("inf"):
                 raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")

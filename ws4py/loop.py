@@ -21,6 +21,8 @@ logger = getLogger("ws4py")
 
 #: Called with whether its descriptor can be read, and whether it can be written.
 Watcher = Callable[[bool, bool], object]
+#: Seconds; no platform can be asked to poll for a month.
+_LONGEST_POLL = 3600.0
 
 
 def ends_program(error: BaseException) -> bool:
@@ -204,7 +206,9 @@ class Loop:
         if self._calls:
             return 0
         with self._lock:
-            return max(0, self._timers[0].due - monotonic()) if self._timers else None
+            if not self._timers:
+                return None
+            return min(max(0, self._timers[0].due - monotonic()), _LONGEST_POLL)
 
     def _call_timers(self) -> None:
         if not self._timers:

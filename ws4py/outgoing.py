@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from threading import Lock, local
+from contextvars import ContextVar
+from threading import Lock
 from time import monotonic
 from typing import Callable
 
@@ -41,21 +42,18 @@ Fragments = Generator[tuple[int, bytes, bool], None, None]
 #: Bytes that a generator counts as, while it is put off.
 _GENERATOR_SIZE = 16 * 1024
 
-_here = local()
+# Of a thread, a task or a greenlet.
+_is_broadcast: ContextVar[bool] = ContextVar("_is_broadcast", default=False)
 
 
 @contextmanager
 def broadcasting() -> Iterator[None]:
-    """Let this thread wait for no peer meanwhile, unless the policy of that one is to wait."""
-    _here.broadcasts = True
+    """Let nothing here wait for a peer meanwhile, unless the policy of that one is to wait."""
+    before = _is_broadcast.set(True)
     try:
         yield
     finally:
-        _here.broadcasts = False
-
-
-def _is_broadcast() -> bool:
-    return getattr(_here, "broadcasts", False)
+        _is_broadcast.reset(before)
 
 
 def _size(item: bytes | Fragments) -> int:
@@ -196,7 +194,7 @@ class Outgoing(Endpoint):
 
     def _may_wait(self) -> bool:
         """Say whether this thread may wait for the peer."""
-        hurries = _is_broadcast() and self.limits.when_full != WAIT
+        hurries = _is_broadcast.get() and self.limits.when_full != WAIT
         return not hurries and self._driver.may_wait()
 
     def _make_room(self) -> bool:
@@ -216,7 +214,7 @@ class Outgoing(Endpoint):
         if limits.max_queue is None or queued <= limits.max_queue:
             return True
         why = f"{queued} bytes are queued for a peer that does not read them"
-        drops = _is_broadcast() and limits.when_full != DROP_CONNECTION
+        drops = _is_broadcast.get() and limits.when_full != DROP_CONNECTION
         if drops:
             with self._lock:
                 self.dropped_messages += 1
@@ -375,9 +373,9 @@ class Outgoing(Endpoint):
             seconds = self.limits.write_timeout
         if seconds is not None and not self._drain_timed:
             self._drain_timed = True
-            self._driver.call_later(seconds, self._check_drain)
+            self._driver.call_later(seconds, self._check_progress)
 
-    def _check_drain(self) -> None:
+    def _check_progress(self) -> None:
         self._drain_timed = False
         timeout = self.limits.write_timeout
         if not self._draining or self._over or timeout is None:
@@ -389,7 +387,11 @@ class Outgoing(Endpoint):
             self._lose(f"the peer took nothing in {timeout} s")
 
     def _advance(self) -> bool:
-        """Write what the kernel takes of the queue; return whether that was all of it."""
+        """Write what the kernel takes of the queue, and go on with a generator that is put off.
+
+        Returns:
+            Whether that was all.
+        """
         with self._lock:
             while self._outgoing and self._offer():
                 self._alive = True
@@ -401,12 +403,27 @@ class Outgoing(Endpoint):
                 self._wake()
             if self._queued <= self.limits.low_water:
                 self._answers = 0
-            self._draining = bool(self._outgoing)
+            self._draining = self._has_more()
+            pulls = self._draining and len(self._outgoing) <= self.limits.low_water
+        if pulls and self._source is not None:
+            self._progress = monotonic()
+            self._pull()
+            with self._lock:
+                self._draining = self._has_more()
         if self._broken:
             self._lose(f"sending failed: {self._failure}")
         elif not self._draining:
             self._drained()
         return not self._draining
+
+    def _has_more(self) -> bool:
+        """Say whether there is something to write, or a generator that nobody pulls just now."""
+        return bool(self._outgoing) or (self._source is not None and self._fragmenter == PAUSED)
+
+    def _write_out(self) -> None:
+        """Write all that is queued, and wait for the peer where it does not take it."""
+        while not self._advance():
+            self._wait_to_write()
 
     def _offer(self) -> int:
         """Offer the beginning of the queue to the kernel; return how many bytes it took."""
@@ -439,6 +456,10 @@ class Outgoing(Endpoint):
         self._settle()
         if not self._draining and not self._broken:
             self._drained()
+
+    def _pull(self) -> None:
+        """Send what there is room for of the generators that are put off."""
+        raise NotImplementedError
 
     def _drained(self) -> None:
         """Called when all that was queued has been written."""

@@ -264,8 +264,6 @@ class WebSocket(Closing):
         """
         paused, self._paused = self._paused, False
         self._advance()
-        if len(self._outgoing) <= self.limits.low_water:
-            self._pull()
         self._paused = paused
         return self._read_on()
 

@@ -69,6 +69,16 @@ class SlowConsumers:
         assert not sender.is_alive()
         assert ws.dropped_messages == 0
 
+    def test_a_long_generator_is_broadcast_to_its_end(self, link: Link) -> None:
+        ws, peer = link(with_policy("drop_connection"))
+        broadcast([ws], (number(index) for index in range(COUNT)), binary=True)
+        broadcast([ws], "and then this")
+        peer.share()
+        assert read_message(peer) == b"".join(map(number, range(COUNT)))
+        assert peer.message() == (TEXT, b"and then this")
+        ws.send("and others")
+        assert peer.message() == (TEXT, b"and others")
+
 
 def iter_of(message: bytes) -> Any:
     """Return a generator of the halves of a message."""

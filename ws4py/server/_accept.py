@@ -53,6 +53,8 @@ class Acceptor:
             raise TypeError(f"{handler!r} is not a subclass of WebSocket")
         if not isinstance(limits, (Limits, type(None))):
             raise TypeError(f"limits={limits!r} is not a Limits")
+        if origins is not None and not origins:
+            raise ValueError(f"origins={origins!r} allows nobody; None allows all")
         check_frequency(heartbeat_freq)
         check_callbacks(handler_cls, is_async)
         self.handler_cls = handler_cls
@@ -118,5 +120,6 @@ def check_frequency(seconds: Any) -> None:
     Raises:
         ValueError: They cannot.
     """
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds >= 0):
+    is_number = isinstance(seconds, (int, float))
+    if seconds is not None and not (is_number and 0 <= seconds < float("inf")):
         raise ValueError(f"heartbeat_freq={seconds!r} is not a number of seconds, 0 or more")

@@ -300,7 +300,7 @@ class _Opening:
         """Read what the client still sends away, so that nothing resets our answer."""
         self._transport.half_close()
         while (yield from self._read()):
-            pass
+            yield self._transport.interest(True, False)  # Others have their turn.
 
 
 def _bind(address: tuple[str, int] | str) -> socket.socket:
