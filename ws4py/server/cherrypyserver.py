@@ -27,7 +27,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from logging import getLogger
-from threading import current_thread
+from threading import Timer, current_thread
 from typing import Any, Callable
 
 import cherrypy
@@ -51,8 +51,10 @@ logger = getLogger("ws4py")
 _SWITCHING = "101 Switching Protocols"
 #: The priority of our ``start``: a daemon has been forked (65), and no server accepts yet (75).
 _BEFORE_SERVERS = 70
-#: The priority of our ``stop``: no server accepts any more (50).
-_AFTER_SERVERS = 60
+#: Those of our ``_hurry`` and ``stop``, around the end of the servers (25).
+_BEFORE_THEIR_END, _AFTER_SERVERS = 20, 60
+#: Seconds that the websockets wait for a server to stop, which waits for slow requests.
+_HURRY = 1.0
 #: Seconds that the end of the engine waits for websockets that do not end, such as one whose
 #: callback does not return. Longer than the ``close_timeout`` of ``Limits()``.
 _PATIENCE = 20.0
@@ -241,11 +243,13 @@ class WebSocketPlugin(SimplePlugin):
         self._owns_manager = manager is None
         self.manager = WebSocketManager(poller) if manager is None else manager
         self._has_stopped = False
+        self._timer: Timer | None = None
 
     def subscribe(self) -> None:
         """Listen to the bus; start at once if it runs already."""
         super().subscribe()
         self.bus.subscribe("start", self.start, priority=_BEFORE_SERVERS)
+        self.bus.subscribe("stop", self._hurry, priority=_BEFORE_THEIR_END)
         self.bus.subscribe("stop", self.stop, priority=_AFTER_SERVERS)
         self.bus.subscribe("handle-websocket", self.handle)
         self.bus.subscribe("websocket-broadcast", self.broadcast)
@@ -255,6 +259,7 @@ class WebSocketPlugin(SimplePlugin):
     def unsubscribe(self) -> None:
         """Listen to the bus no more."""
         super().unsubscribe()
+        self.bus.unsubscribe("stop", self._hurry)
         self.bus.unsubscribe("handle-websocket", self.handle)
         self.bus.unsubscribe("websocket-broadcast", self.broadcast)
 
@@ -283,9 +288,26 @@ class WebSocketPlugin(SimplePlugin):
             adapter.httpserver, adapter.bind_addr = adapter.httpserver_from_self()
         use_for(adapter.httpserver, self.bus)
 
+    def _hurry(self) -> None:
+        """See that the websockets are closed even if a server takes its time to stop."""
+        self._timer = Timer(_HURRY, self._close)
+        self._timer.daemon = True
+        self._timer.start()
+
     def stop(self) -> None:
         """End all websockets: :meth:`cleanup`."""
+        if self._timer is not None:
+            self._timer.cancel()
         self.cleanup()
+
+    def _close(self) -> None:
+        """Begin to end all websockets, and take no more of them."""
+        if not self._owns_manager:
+            return
+        self._has_stopped = True
+        if self.drain is None:
+            self.manager.close_all()
+        self.manager.stop(self.drain)
 
     def handle(self, ws_handler: WebSocket, peer_addr: Any) -> None:
         """Let the manager drive a websocket.
@@ -298,7 +320,11 @@ class WebSocketPlugin(SimplePlugin):
             RuntimeError: The manager has been stopped, or the websocket has ended.
         """
         logger.info("A websocket from %s is managed", peer_addr)
-        self.manager.add(ws_handler)
+        if self._has_stopped:
+            logger.info("It came too late")
+            ws_handler.terminate()
+        else:
+            self.manager.add(ws_handler)
 
     def broadcast(self, message: Any, binary: bool = False) -> None:
         """Send ``message`` to each websocket, as its ``send`` takes it; wait for none."""
@@ -310,11 +336,8 @@ class WebSocketPlugin(SimplePlugin):
         A peer that does not answer is dropped after its ``limits.close_timeout``, or when the
         ``drain`` is over.
         """
+        self._close()
         if not self._owns_manager:
             return
-        self._has_stopped = True
-        if self.drain is None:
-            self.manager.close_all()
-        self.manager.stop(self.drain)
         if self.manager.is_alive() and self.manager is not current_thread():
             self.manager.join(_PATIENCE + (self.drain or 0))

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from http.client import HTTPMessage
 from logging import getLogger
-from socket import AF_INET6, SHUT_RD, socket
+from socket import AF_INET6, SHUT_RD, SHUT_RDWR, socket
 from ssl import SSLSocket
 from threading import TIMEOUT_MAX, Timer
 from time import sleep
@@ -245,6 +245,12 @@ class WSGIServer(simple_server.WSGIServer):
         check_drain(drain)
         if self._drain is None:
             self._drain = drain
+        if drain is not None:
+            # Not after a handshake that may be under way, and take its time.
+            with suppress(OSError):
+                self.socket.shutdown(SHUT_RDWR)
+            if self.manager is not None:
+                self.manager.stop(self._drain)
         super().shutdown()
         if drain is not None:
             self.server_close()
