@@ -78,6 +78,8 @@ def _port(text: str) -> int:
 def _path(text: str) -> str:
     if not text.startswith("/"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a path: it begins with '/'")
+    if not text.isascii() or set("?#") & set(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path: it has no query, and is ASCII")
     return text
 
 

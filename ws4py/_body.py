@@ -25,7 +25,6 @@ class BodyReader:
         status: That of the response.
         fields: Its headers.
         most: Bytes of the body after which the rest does not matter.
-
     """
 
     def __init__(self, status: int, fields: Iterable[tuple[str, str]], most: int) -> None:

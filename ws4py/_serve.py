@@ -179,6 +179,11 @@ def on_loop(
     async def main() -> None:
         await ended
         await stop()
+        # Connections that the loop has accepted, and that are no server's yet, for want of TLS.
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     def end() -> None:
         if not ended.done():

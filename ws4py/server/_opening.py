@@ -81,10 +81,11 @@ class Site:
         if isinstance(handler_cls, Mapping) and not handler_cls:
             raise ValueError("there is no path in an empty dict of handlers")
         for path in handler_cls if isinstance(handler_cls, Mapping) else ():
-            if not path.startswith("/"):
-                raise ValueError(f"{path!r} is not a path: it begins with '/'")
+            if not path.startswith("/") or set("?#") & set(path):
+                raise ValueError(f"{path!r} is not a path: it begins with '/', and has no query")
         self._acceptors: dict[str | None, Acceptor] = (
-            {path: make(handler) for path, handler in handler_cls.items()}
+            # As a WSGI environ has it (PEP 3333).
+            {path.encode().decode("latin-1"): make(each) for path, each in handler_cls.items()}
             if isinstance(handler_cls, Mapping)
             else {None: make(handler_cls)}
         )
