@@ -256,10 +256,10 @@ class Connection(Threads, asyncio.Protocol):
     # What the loop calls.
 
     def data_received(self, data: bytes) -> None:
-        websocket = self.websocket
         self._transport.heard = True
         if self._released:
             return
+        websocket = self.websocket
         if websocket._paused or not self._reads:
             websocket.buf += data  # The transport had read it before it was told to pause.
         else:
@@ -284,9 +284,10 @@ class Connection(Threads, asyncio.Protocol):
 
     def _write(self) -> None:
         """Send what is queued, and go on with what had to wait for that."""
-        websocket = self.websocket
-        if websocket._draining and not self._transport.full and not self._released:
-            self._go_on(websocket._writable())
+        if self._released or self._transport.full:
+            return
+        if self.websocket._draining:
+            self._go_on(self.websocket._writable())
 
     def read_on(self) -> None:
         """Go on with what has had to wait for the application, in the loop's next turn."""
@@ -365,6 +366,9 @@ class Connection(Threads, asyncio.Protocol):
             self._group._discard(self)
         for future in list(self._ends):
             wake(future)
+        # It has this as its driver still, and a cycle would wait for the garbage collector: with
+        # many connections that comes late, and has much to do at once.
+        self.websocket = None  # type: ignore[assignment]
 
     async def wait_ended(self) -> None:
         """Wait until ``closed`` has returned and TCP has ended."""

@@ -124,8 +124,14 @@ class Closing(Sender):
         if seconds is not None:
             self._deadline = self._driver.call_later(seconds, self._expire)
             if self._over:  # The peer was faster.
-                self._deadline.cancel()
+                self._cancel_deadline()
         self._settle()
+
+    def _cancel_deadline(self) -> None:
+        """Forget the timer as well, which would be a cycle: a thread's keeps what it calls."""
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
 
     def _expire(self) -> None:
         self._lose(f"the peer did not end the connection in {self.limits.close_timeout} s")
@@ -197,8 +203,7 @@ class Closing(Sender):
                 return
             self._over = True
             self._drop_queue()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._cancel_deadline()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code
         self.close_reason = self._reason or "Going away" if closing is None else str(closing)
