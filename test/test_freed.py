@@ -13,6 +13,7 @@ import pytest
 
 from test.aio import connect, on_loops, serving
 from test.aio import eventually as eventually_here
+from test.asgi import ignores_warnings
 from test.conformance import ENGINES, TEXT, Peer, end
 from test.engines import Engine
 from test.helpers import Recorder, echo_server, eventually, raw_connection, url_of
@@ -21,6 +22,7 @@ from ws4py.client import asyncioclient, threadedclient
 from ws4py.websocket import EchoWebSocket
 
 pytestmark = [
+    *ignores_warnings,
     pytest.mark.usefixtures("no_collector"),
     pytest.mark.skipif(
         platform.python_implementation() != "CPython", reason="the collector frees everything here"
