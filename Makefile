@@ -13,6 +13,9 @@ CASE ?=
 # `make fuzz` tries COUNT streams. The same SEED makes the same streams.
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 COUNT ?= 1000000
+# `make soak` lasts for SECONDS, besides opening and closing. It writes a page for each ENGINE.
+SECONDS ?= 600
+ENGINE ?= standalone
 
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -ra
@@ -22,7 +25,7 @@ AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--s
 UNIT := not autobahn and not browser and not stress and not fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit wsaccel autobahn wstest fuzz benchmark clean
+.PHONY: help demo venv check format test unit wsaccel autobahn wstest fuzz soak benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +73,10 @@ wstest:
 
 fuzz: venv  ## look longer for a disagreement with the reference parser (COUNT, SEED)
 	$(BIN)/python -m test.fuzz.campaign $(SEED) $(COUNT)
+
+soak: venv  ## run 10 000 connections for ten minutes, and judge the server (SECONDS, ENGINE)
+	$(BIN)/python -m test.soak --seconds $(SECONDS) --engine $(ENGINE) \
+		--report docs/soak$(if $(filter-out standalone,$(ENGINE)),-$(ENGINE)).md
 
 benchmark: venv  ## measure the speed
 	$(BIN)/python -m benchmark.run
