@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import platform
+import sys
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +15,17 @@ import pytest
 from test.aio import connect, on_loops, serving
 from test.aio import eventually as eventually_here
 from test.asgi import ignores_warnings
-from test.conformance import ENGINES, TEXT, Peer, end
+from test.conformance import ENGINES, PING, TEXT, Peer, end
 from test.engines import Engine
-from test.helpers import Recorder, echo_server, eventually, raw_connection, url_of
+from test.helpers import (
+    Recorder,
+    RecordingSocket,
+    echo_server,
+    eventually,
+    frame,
+    raw_connection,
+    url_of,
+)
 from ws4py import async_websocket
 from ws4py.client import asyncioclient, threadedclient
 from ws4py.websocket import EchoWebSocket
@@ -107,3 +116,18 @@ def test_a_client_on_a_loop_that_has_ended_is_freed_too() -> None:
     with echo_server() as server:
         living = asyncio.run(use(url_of(server)))
         eventually(lambda: living() is None, "it is still there")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="each object has a dict of its own there")
+def test_a_websocket_that_has_worked_shares_the_names_of_its_attributes_with_others() -> None:
+    class Crowd(EchoWebSocket):
+        """A class of which no object has worked yet."""
+
+    websockets = []
+    for _ in range(100):
+        websockets.append(Crowd(RecordingSocket()))
+        websockets[-1]._open()
+    before = sys.getsizeof(vars(websockets[-1]))
+    for websocket in websockets:
+        assert websocket.process(frame(TEXT, b"one") + frame(PING) + frame(TEXT, b"two"))
+    assert sys.getsizeof(vars(websockets[-1])) == before

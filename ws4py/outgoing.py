@@ -105,6 +105,11 @@ class Outgoing(Endpoint):
         self._gathered: list[bytes] = []
         # Wake those who wait until there is room, or until a fragmented message has ended.
         self._waiters: list[Callable[[], object]] = []
+        # What every connection sets later is set here too: when the first ones of a class have not
+        # set it early, CPython gives each of the others a dict of its own, of 1.5 KiB.
+        self._alive = False
+        self._gatherer = None
+        self._gathered_size, self._gathered_at = 0, 0.0
 
     def flush(self) -> None:
         """Send now what gathers until the messages that came together have been handled."""
