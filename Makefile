@@ -14,8 +14,10 @@ CASE ?=
 # makes the same streams.
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 COUNT ?= 1000000
+# `make soak` lasts for SECONDS, besides opening and closing, and writes a page for each ENGINE.
 SECONDS ?= 600
 TARGETS ?= stream request response lists url length
+ENGINE ?= standalone
 
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -ra
@@ -25,7 +27,8 @@ AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--s
 UNIT := not autobahn and not browser and not stress and not fuzz and not hostile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit wsaccel hostile control autobahn wstest fuzz benchmark clean
+.PHONY: help demo venv check format test unit wsaccel hostile control autobahn wstest fuzz soak \
+	benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +86,10 @@ fuzz: venv  ## look longer for input that is read wrong (COUNT, SEED, SECONDS, T
 	for target in $(TARGETS); do \
 		$(BIN)/python -m test.fuzz.guided $$target $(SECONDS) $(SEED) || exit; \
 	done
+
+soak: venv  ## run 10 000 connections for ten minutes, and judge the server (SECONDS, ENGINE)
+	$(BIN)/python -m test.soak --seconds $(SECONDS) --engine $(ENGINE) \
+		--report docs/soak$(if $(filter-out standalone,$(ENGINE)),-$(ENGINE)).md
 
 benchmark: venv  ## measure the speed
 	$(BIN)/python -m benchmark.run

@@ -365,9 +365,12 @@ def test_what_is_sent_behind_a_generator_comes_after_it_and_pings_within(
             self.send("a" for _ in range(2))
             self.ping("within")
             self.close(4000)
+            self.events.put(("sent",))
 
-    _, peer = connect(Streams)
+    ws, peer = connect(Streams)
     peer.sendall(frame(1, b"go"))
+    # A peer that reads meanwhile may have taken all fragments before the Ping is sent.
+    assert [ws.next_event(), ws.next_event()] == [("opened",), ("sent",)]
     kinds = []
     while True:
         head = read_exactly(peer, 2)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -457,3 +458,20 @@ def test_a_server_serves_again_after_its_descriptors_had_run_out() -> None:
         cwd=Path(__file__).parent.parent,
     )
     assert done.stdout == "served\n", done.stderr
+
+
+def test_a_handshake_and_small_messages_allocate_no_block_for_a_large_read() -> None:
+    with echo_server() as server:
+        for is_measured in (False, True):
+            sock = socket.create_connection(server.server_address, timeout=TIMEOUT)
+            if is_measured:
+                tracemalloc.start()
+            with sock:
+                sock.sendall(HANDSHAKE)
+                assert sock.recv(1000).startswith(b"HTTP/1.1 101 ")
+                for _ in range(10):
+                    sock.sendall(frame(1, b"hello"))
+                    assert read_exactly(sock, 7) == b"\x81\x05hello"
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 32 * 1024

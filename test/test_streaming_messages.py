@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -274,6 +277,34 @@ def test_ten_thousand_small_messages_in_one_chunk_all_come() -> None:
 
 MESSAGE = st.tuples(st.sampled_from(["text", "binary"]), st.text(max_size=20), st.integers(0, 25))
 CONTROL = st.tuples(st.sampled_from(["ping", "pong"]), st.text(max_size=20), st.just(0))
+
+
+WHOLE = frame(OPCODE_BINARY, DATA_256)
+
+
+@pytest.mark.skipif(platform.python_implementation() != "CPython", reason="counts references")
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        pytest.param((0, 0), id="whole"),
+        pytest.param((3,), id="the next one is cut in its header"),
+        pytest.param((20, 40), id="the next one is cut in its payload"),
+    ],
+)
+def test_a_stream_that_waits_keeps_nothing_of_the_chunks_it_has_parsed(
+    cuts: tuple[int, ...],
+) -> None:
+    stream, start = Role("server").stream(), 0
+    for cut in cuts:
+        chunk = WHOLE[start:] + WHOLE[:cut]
+        start = cut
+        before = sys.getrefcount(chunk)
+        wanted = stream.parser.send(chunk)
+        while not wanted and stream.unread:
+            stream.message = None
+            wanted = next(stream.parser)
+        stream.message = None
+        assert sys.getrefcount(chunk) == before
 
 
 @given(

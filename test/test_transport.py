@@ -56,6 +56,22 @@ def test_each_kind_of_socket_has_its_transport(ends: Any) -> None:
     assert type(make_transport(RecordingSocket())) is SocketLikeTransport
 
 
+def test_a_read_into_a_room_returns_a_copy_of_what_came(ends: Any) -> None:
+    transport, theirs = ends
+    transport.room = memoryview(bytearray(10))
+    received = []
+    for message in (b"first", b"another"):
+        theirs.sendall(message)
+        assert any(transport.wait(True, False, TIMEOUT))
+        received.append(transport.read(10))
+    assert received == [b"first", b"another"]
+    theirs.sendall(b"more than there is room for")
+    assert any(transport.wait(True, False, TIMEOUT))
+    assert transport.read(100) == b"more than there is room for"
+    transport.block(TIMEOUT)
+    assert transport.room is None
+
+
 def test_a_read_that_finds_nothing_is_none(ends: Any) -> None:
     assert ends[0].read(100) is None
 

@@ -75,6 +75,7 @@ class Host:
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
+            del self._connection  # whose transport this is: no cycle is left
         for result in results:
             if isinstance(result, Exception):
                 raise result

@@ -260,10 +260,10 @@ class Connection(Threads, asyncio.Protocol):
     # What the loop calls.
 
     def data_received(self, data: bytes) -> None:
-        websocket = self.websocket
         self._transport.heard = True
         if self._released:
             return
+        websocket = self.websocket
         if websocket._paused or not self._reads:
             websocket.buf += data  # The transport had read it before it was told to pause.
         else:
@@ -294,14 +294,16 @@ class Connection(Threads, asyncio.Protocol):
 
     def _write(self) -> None:
         """Send what is queued, and go on with what had to wait for that."""
-        websocket = self.websocket
-        if websocket._draining and not self._transport.full and not self._released:
-            self._go_on(websocket._writable())
+        if self._released or self._transport.full:
+            return
+        if self.websocket._draining:
+            self._go_on(self.websocket._writable())
             self._write_on()
 
     def _write_on(self) -> None:
         """Give a generator, of which no more is sent in one turn, its next one."""
-        if self.websocket._draining and not self._transport.full:
+        full = self._released or self._transport.full
+        if not full and self.websocket._draining:
             self.loop.call_soon(self._write)
 
     def read_on(self, websocket: WebSocket) -> None:
@@ -381,6 +383,9 @@ class Connection(Threads, asyncio.Protocol):
             self._group._discard(self)
         for future in list(self._ends):
             wake(future)
+        # It has this as its driver still, and a cycle would wait for the garbage collector: with
+        # many connections that comes late, and has much to do at once.
+        self.websocket = None  # type: ignore[assignment]
 
     def abort(self) -> None:
         """Drop TCP, whatever it has still to send."""

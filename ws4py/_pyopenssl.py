@@ -31,6 +31,10 @@ class PyOpenSSLTransport(TLSTransport):
         with suppress(OSError):
             self.sock.sock_shutdown(how)
 
+    def _receive(self, size: int) -> bytes:
+        data: bytes = self.sock.recv(size)  # which has the errors that are expected
+        return data
+
     def _read_below(self, size: int) -> bytes:
         # Not its own recv, which is that of TLS: this one is the socket's.
         data: bytes = self.sock.recvfrom(size)[0]

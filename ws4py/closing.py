@@ -125,12 +125,18 @@ class Closing(Sender):
             late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
             self._deadline = self._driver.call_later(seconds, late)
             if self._over:  # The peer was faster.
-                self._deadline.cancel()
+                self._cancel_deadline()
         self._settle()
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""
         self._lose(why)
+
+    def _cancel_deadline(self) -> None:
+        """Forget the timer as well, which would be a cycle: a thread's keeps what it calls."""
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
 
     def _lose(self, why: str) -> None:
         with self._lock:
@@ -199,8 +205,7 @@ class Closing(Sender):
                 return
             self._over = True
             self._drop_queue()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._cancel_deadline()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code
         self.close_reason = self._reason or "Going away" if closing is None else str(closing)

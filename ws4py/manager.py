@@ -21,7 +21,7 @@ from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, ends_program
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.sending import broadcast
-from ws4py.websocket import WebSocket, check_callbacks
+from ws4py.websocket import DEFAULT_READING_SIZE, WebSocket, check_callbacks
 
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
 
@@ -78,6 +78,7 @@ class WebSocketManager(Threads, Thread):
         websockets: A dict of descriptors and their websockets.
         running: Whether it has been started and not been stopped.
         poller: The poller.
+        room: What its websockets are read into, by its thread.
     """
 
     def __init__(self, poller: Any = None) -> None:
@@ -87,6 +88,7 @@ class WebSocketManager(Threads, Thread):
         self.running = False
         self.poller = poller if poller is not None else _best_poller()
         self.loop = Loop(self.poller)
+        self.room = memoryview(bytearray(DEFAULT_READING_SIZE))
         self._stopped = self._has_run = self._drained = False
         self._drain: float | None = None
         # Whether a callback may be running in the loop's thread.
@@ -131,6 +133,7 @@ class WebSocketManager(Threads, Thread):
         transport = websocket._transport
         if transport is not None:
             transport.unblock()
+            transport.room = self.room
         try:
             self.loop.watch(fd, partial(self._serve, websocket))
         except (OSError, ValueError):
@@ -156,6 +159,8 @@ class WebSocketManager(Threads, Thread):
         self.release(websocket)
         if websocket._driver is self:
             websocket._driver = ThreadDriver()
+            if websocket._transport is not None:
+                websocket._transport.room = None
             # What it has queued goes out with what is sent next.
             websocket._watched = websocket._draining = websocket._paused = False
 

@@ -7,7 +7,7 @@ Every frame goes through ``_write``, under one lock that is never held while any
   thread never waits, and the connection (or the message) is dropped once the queue passes its
   hard limit.
 - While the thread that reads handles a message and more bytes stand in the same chunk, what it
-  sends gathers in a deque that only this thread appends to, without the lock, and that whoever
+  sends gathers in a list that only this thread appends to, without the lock, and that whoever
   writes next sends first.
 - While a fragmented message is open, control frames go between its frames. The data frames of
   other threads wait for its end, or are put off (``_deferred``) if their thread may not wait.
@@ -102,15 +102,22 @@ class Outgoing(Endpoint):
     _fragmenter: int | None = None
     # The fragments that a loop's thread has not sent yet.
     _source: Fragments | None = None
+    # What is put off until then. None as long as it can be: an empty deque takes 760 bytes, of the
+    # kind that keeps what is free around it from being used.
+    _deferred: deque[bytes | Fragments] | None = None
     _deferred_size = 0
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._outgoing = bytearray()
-        self._gathered: deque[bytes] = deque()
-        self._deferred: deque[bytes | Fragments] = deque()
+        self._gathered: list[bytes] = []
         # Wake those who wait until there is room, or until a fragmented message has ended.
         self._waiters: list[Callable[[], object]] = []
+        # What every connection sets later is set here too: when the first ones of a class have not
+        # set it early, CPython gives each of the others a dict of its own, of 1.5 KiB.
+        self._alive = False
+        self._gatherer = None
+        self._gathered_size, self._gathered_at = 0, 0.0
 
     def flush(self) -> None:
         """Send now what gathers until the messages that came together have been handled."""
@@ -285,7 +292,7 @@ class Outgoing(Endpoint):
             if not is_control(data):
                 return self._defer(data + payload)
         elif self._gathered:
-            data = self._take_gathered() + data
+            data = b"".join([*self._take_gathered(), data])
         self._push(data, payload)
         return True
 
@@ -298,23 +305,24 @@ class Outgoing(Endpoint):
 
     def _put_off(self, item: bytes | Fragments) -> None:
         size = _size(item)
+        if self._deferred is None:
+            self._deferred = deque()
         self._deferred.append(item)
         self._deferred_size += size
         if self._busy == self._driver.get_ident():
             self._answers += size
 
-    def _take_gathered(self) -> bytes:
-        frames = []
-        while self._gathered:
-            frames.append(self._gathered.popleft())
-        return b"".join(frames)
+    def _take_gathered(self) -> list[bytes]:
+        frames = self._gathered[:]
+        del self._gathered[: len(frames)]  # More may have been appended meanwhile.
+        return frames
 
     def _push_gathered(self) -> None:
+        frames = self._take_gathered()
         if self._fragmenter is None:
-            self._push(self._take_gathered())
+            self._push(b"".join(frames))
             return
-        while self._gathered:
-            frame = self._gathered.popleft()
+        for frame in frames:
             if is_control(frame):
                 self._push(frame)
             else:
@@ -345,7 +353,7 @@ class Outgoing(Endpoint):
         self._broken = True
         self._source = None
         self._outgoing.clear()
-        self._deferred.clear()
+        self._deferred = None
         self._deferred_size = 0
         self._wake()
 

@@ -138,8 +138,8 @@ class Stream:
                 if opcode & 0x8:
                     missing = end - len(buf)
             if missing > 0:
-                buf = buf[pos:] + (yield from more(missing))
-                pos = 0
+                buf, pos = buf[pos:], 0
+                buf += yield from more(missing)
                 continue
             if opcode & 0x8:
                 self._control(opcode, mask(buf[start:end], key) if key else buf[start:end])
@@ -154,8 +154,10 @@ class Stream:
                     self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
                     pos = end
                 else:
-                    buf = yield from self._long(opcode, fin, length, key, buf[start:])
-                    pos = 0
+                    payload = self._long(opcode, fin, length, key, buf[start:])
+                    buf, pos = b"", 0
+                    buf = yield from payload
+                    del payload
             if self._partial is not None and not opcode & 0x8:
                 continue
             self.unread = len(buf) - pos
@@ -164,7 +166,7 @@ class Stream:
             late = yield 0
             if late:
                 buf = buf[pos:] + late
-                pos = 0
+                late, pos = None, 0  # While it waits, it keeps nothing that it has parsed.
 
     def _long(self, opcode: int, fin: int, length: int, key: bytes, chunk: bytes) -> Wait:
         """Take a payload that has not come whole, as it comes; return what follows it."""
@@ -176,6 +178,7 @@ class Stream:
                 return chunk
             turn = len(piece) % 4
             key = key[turn:] + key[:turn]
+            del piece
             chunk = bytes((yield from more(length)))
 
     def _admit(self, opcode: int, length: int) -> None:

@@ -52,6 +52,10 @@ class Transport:
 
     #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
     closes = True
+    #: What a loop reads all its connections into, one after the other. Else each read would have a
+    #: block of its own, as large as what it asks for, and what is allocated meanwhile would divide
+    #: the memory that has been taken for it: with many connections the heap grows for hours.
+    room: memoryview | None = None
 
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
@@ -82,6 +86,7 @@ class Transport:
         A read that waits in vain raises TimeoutError.
         """
         self._blocks, self._timeout = True, timeout
+        self.room = None
         self.sock.setblocking(False)
 
     def unblock(self) -> None:
@@ -114,10 +119,16 @@ class Transport:
     def read_now(self, size: int) -> bytes | None:
         """Read as :meth:`read` does, but do not wait if the descriptor was said to be ready."""
         try:
-            data: bytes = self.sock.recv(size)
-            return data
+            return self._receive(size)
         except BlockingIOError:
             return None
+
+    def _receive(self, size: int) -> bytes:
+        room = self.room
+        if room is None or size > len(room):
+            data: bytes = self.sock.recv(size)
+            return data
+        return bytes(room[: self.sock.recv_into(room, size)])
 
     def write(self, data: Data, payload: Data = b"") -> int:
         """Write of ``data`` and then ``payload`` what can be; return how many bytes that were.
@@ -219,8 +230,7 @@ class TLSTransport(Transport):
             if self._discards:
                 return self._read_below(size)
             with self._lock:
-                data: bytes = self.sock.recv(size)
-            return data
+                return self._receive(size)
         except (ssl.SSLWantReadError, BlockingIOError):
             return None
         except ssl.SSLWantWriteError:

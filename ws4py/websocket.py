@@ -97,6 +97,7 @@ class WebSocket(Closing):
         for name in _STATE if "_lock" in vars(self) else ():
             vars(self).pop(name, None)
         Closing.__init__(self)
+        self._unhandled = False  # as in Outgoing
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
 
     def opened(self) -> Returned:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,44 @@ class Server(Serving):
 
     def memory(self, what: str = "VmRSS") -> int:
         """Return how many bytes it uses; or has used at most, with "VmHWM"."""
+        return self._status(what) * 1024
+
+    def threads(self) -> int:
+        """Count its threads."""
+        return self._status("Threads")
+
+    def _status(self, what: str) -> int:
         for line in (self._proc / "status").read_text().splitlines():
             name, _, value = line.partition(":")
             if name == what:
-                return int(value.split()[0]) * 1024
+                return int(value.split()[0])
         raise AssertionError(f"there is no {what} here")
 
     def descriptors(self) -> int:
         """Count its open descriptors."""
-        return len(list((self._proc / "fd").iterdir()))
+        return len(os.listdir(self._proc / "fd"))
+
+    def cpu(self) -> float:
+        """Return the seconds of CPU that it has used."""
+        fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def allowing(count: int) -> Iterator[None]:
+    """Allow ``count`` descriptors, here and in the servers that are started here."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        yield
+        return
+    if hard != resource.RLIM_INFINITY and hard < count:
+        pytest.skip(f"a process may open {hard} descriptors here, and {count} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 class Payloads:

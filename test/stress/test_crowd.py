@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from test.helpers import TIMEOUT, descriptors, eventually
-from test.stress import Server, linux_only
+from test.stress import Server, allowing, linux_only
 from ws4py.client import WebSocketBaseClient
 from ws4py.manager import WebSocketManager
 
@@ -56,17 +56,8 @@ class One(WebSocketBaseClient):
 @pytest.fixture
 def many_descriptors() -> Iterator[None]:
     """Allow a descriptor for each client, here and in the server that is started here."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = COUNT + 200
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
+    with allowing(COUNT + 200):
         yield
-        return
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        pytest.skip(f"a process may open {hard} descriptors here, and {wanted} are needed")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.usefixtures("many_descriptors")

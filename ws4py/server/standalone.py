@@ -285,6 +285,7 @@ class _Opening:
 
     def _read(self) -> Generator[tuple[bool, bool], None, bytes]:
         while True:
+            self._transport.room = self._server.manager.room
             data = self._transport.read(DEFAULT_READING_SIZE)
             if data is not None:
                 return data
