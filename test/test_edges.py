@@ -138,11 +138,17 @@ def test_a_websocket_that_nobody_reads_sends_a_long_generator_to_its_end(
     websocket.terminate()
 
 
+class Quiet(Serving):
+    """Without the debug mode of asyncio, which tells of each TLS handshake that is broken off."""
+
+    python_options = ()
+
+
 @pytest.mark.parametrize("engine", ["asyncio", "standalone", "tornado"])
 def test_a_silent_connection_to_tls_does_not_outlive_the_server(
     engine: str, server_files: list[str]
 ) -> None:
-    with Serving("--engine", engine, *server_files) as server:
+    with Quiet("--engine", engine, *server_files) as server:
         with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as sock:
             sock.sendall(b"\x16")
             assert server.end(signal.SIGTERM) == 0
