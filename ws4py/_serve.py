@@ -184,6 +184,7 @@ def on_loop(
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0)  # Their transports end in the loop's next turn.
 
     def end() -> None:
         if not ended.done():
