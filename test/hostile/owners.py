@@ -105,6 +105,7 @@ FRAME_HOSTS = {
         "wrong text is found before the message ends": "waits for all of it",
         "wrong text is found before the frame ends": "waits for all of it",
         "a peer that does not end the connection": "10 s",
+        "a header that never comes to its end": "waits for it, where it sends no Pings",
     }
 }
 
