@@ -225,8 +225,8 @@ FAULTS_OF_TARGETS = [
     Fault(
         "a body on a request to upgrade is taken for frames",
         "handshake",
-        "    _require_no_body(environ)\n        self",
-        "    self",
+        "    _require_no_body(environ)\n        host",
+        "    host",
         ("request",),
     ),
     Fault(
@@ -238,9 +238,9 @@ FAULTS_OF_TARGETS = [
     ),
     Fault(
         "the limit of a body holds for its first chunk only",
-        "body",
-        "end = self._position + self._most - len(self.data)",
-        "end = self._position + self._most",
+        "_body",
+        "size = min(len(self._buffer), self._most - len(self._kept))",
+        "size = min(len(self._buffer), self._most)",
         ("response",),
     ),
     Fault(
