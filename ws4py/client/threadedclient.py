@@ -9,6 +9,9 @@ from ws4py.client import WebSocketBaseClient
 
 __all__ = ["WebSocketClient"]
 
+#: Seconds between two looks: Ctrl-C that comes just before a wait begins does not interrupt it.
+_LOOKS_UP = 1.0
+
 
 class WebSocketClient(WebSocketBaseClient):
     """A client whose callbacks run in a thread that :meth:`connect` starts.
@@ -55,6 +58,7 @@ class WebSocketClient(WebSocketBaseClient):
         while self._th.ident is not None and ended is not self._ended:
             # A thread that is joined counts as ended once Ctrl-C has interrupted that.
             ended, thread = self._ended, self._th
-            ended.wait()
+            while not ended.wait(_LOOKS_UP):
+                pass
             if thread is not threading.current_thread():
                 thread.join()
