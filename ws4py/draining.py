@@ -16,6 +16,7 @@ from math import ceil
 from time import monotonic
 from typing import Any, Callable
 
+from ws4py.limits import is_amount
 from ws4py.outgoing import broadcasting
 
 __all__ = ["GRACE", "check_drain", "draining", "go_away"]
@@ -39,8 +40,7 @@ def check_drain(seconds: Any) -> None:
     Raises:
         ValueError: They are not a number, or negative, or without end.
     """
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if seconds is not None and not (is_number and 0 <= seconds < float("inf")):
+    if seconds is not None and not is_amount(seconds):
         raise ValueError(f"drain={seconds!r} is not a number of seconds, 0 or more")
 
 

@@ -10,6 +10,12 @@ __all__ = ["DROP_CONNECTION", "DROP_MESSAGE", "WAIT", "Limits"]
 WAIT, DROP_CONNECTION, DROP_MESSAGE = POLICIES = "wait", "drop_connection", "drop_message"
 
 
+def is_amount(value: object) -> bool:
+    """Say whether ``value`` is a number, 0 or more, and not infinite."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 <= value < float("inf")  # type: ignore[operator]
+
+
 @dataclass(frozen=True)
 class Limits:
     """Bounds of a connection; None means no limit. What is exactly at a limit passes.
@@ -68,6 +74,5 @@ class Limits:
                 value is None and "None" in field.type
             ):  # an annotation, as it is written
                 continue
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not 0 <= value < float("inf"):
+            if not is_amount(value):
                 raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")

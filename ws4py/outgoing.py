@@ -4,8 +4,8 @@ Every frame goes through ``_write``, under one lock that is never held while any
 
 - What the kernel refuses is queued. Whoever sees the first refusal asks the driver to drain the
   queue; others only append. Above the high-water mark, threads that may wait do so; a loop's
-  thread never waits, and the connection (or the message) is dropped once the queue passes its
-  hard limit.
+  thread never waits, and what happens once the queue passes its hard limit is
+  ``limits.when_full``.
 - While the thread that reads handles a message and more bytes stand in the same chunk, what it
   sends gathers in a list that only this thread appends to, without the lock, and that whoever
   writes next sends first.

@@ -7,19 +7,29 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
-from test.hostile import AT_ONCE, ORIGIN
+from test.hostile import AT_ONCE, HANDSHAKE, ORIGIN, SERVER, attack
 from test.hostile.targets import KEY, accept_token
 from test.hostile.wire import CLOSE, PATIENCE, TEXT, Wire, header
 
+#: Puts an attack on the opening handshake of a server into ATTACKS.
+on_servers = partial(attack, HANDSHAKE, roles=(SERVER,))
+
+UPGRADE, CONNECTION, KEY_FIELD, VERSION = (
+    "Upgrade",
+    "Connection",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Version",
+)
 #: The header fields of a good request.
 FIELDS = {
     "Host": "localhost",
-    "Upgrade": "websocket",
-    "Connection": "Upgrade",
-    "Sec-WebSocket-Key": KEY,
-    "Sec-WebSocket-Version": "13",
+    UPGRADE: "websocket",
+    CONNECTION: "Upgrade",
+    KEY_FIELD: KEY,
+    VERSION: "13",
     "Origin": ORIGIN,
 }
 

@@ -7,32 +7,27 @@ has to echo. Where the RFC leaves a choice, an attack names both answers.
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import Any
 
-from test.hostile import HANDSHAKE, SERVER, attack
 from test.hostile.answers import (
+    CONNECTION,
     FIELDS,
     GOODBYE,
     HELLO,
+    KEY_FIELD,
     NO_WEBSOCKET,
+    UPGRADE,
+    VERSION,
     ask,
     connected,
     never_switched,
+    on_servers,
     read_response,
     request,
 )
 from test.hostile.targets import KEY
 from test.hostile.wire import Wire
 
-on_servers = partial(attack, HANDSHAKE, roles=(SERVER,))
-
-UPGRADE, CONNECTION, KEY_FIELD, VERSION = (
-    "Upgrade",
-    "Connection",
-    "Sec-WebSocket-Key",
-    "Sec-WebSocket-Version",
-)
 #: "501 (Not Implemented)" is for methods that a server does not know (RFC 7231 4.1).
 NO_METHOD = (400, 405, 501)
 

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import socket
-from functools import partial
 from typing import Any
 
-from test.hostile import HANDSHAKE, SERVER, attack
 from test.hostile.answers import (
+    CONNECTION,
     FIELDS,
     GOODBYE,
+    KEY_FIELD,
     NO_WEBSOCKET,
+    UPGRADE,
+    VERSION,
     ask,
     connected,
     never_switched,
+    on_servers,
     read_response,
     read_rest,
     request,
 )
 from test.hostile.targets import KEY
-
-on_servers = partial(attack, HANDSHAKE, roles=(SERVER,))
-
-CONNECTION, KEY_FIELD, UPGRADE, VERSION = (
-    "Connection",
-    "Sec-WebSocket-Key",
-    "Upgrade",
-    "Sec-WebSocket-Version",
-)
-
 
 # Bodies.
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import Any
 
-from test.hostile import AT_ONCE, HANDSHAKE, ORIGIN, PROTOCOLS, SERVER, attack
-from test.hostile.answers import Response, ask, connected, read_response, request
-
-on_servers = partial(attack, HANDSHAKE, roles=(SERVER,))
+from test.hostile import AT_ONCE, ORIGIN, PROTOCOLS
+from test.hostile.answers import Response, ask, connected, on_servers, read_response, request
 
 ORIGIN_FIELD = "Origin"
 PROTOCOL = "Sec-WebSocket-Protocol"

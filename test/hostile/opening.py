@@ -7,10 +7,9 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Any
 
-from test.hostile import ALLOWED, AT_ONCE, HANDSHAKE, SERVER, attack
+from test.hostile import ALLOWED, AT_ONCE
 from test.hostile.answers import (
     DROPPED,
     GOODBYE,
@@ -21,14 +20,13 @@ from test.hostile.answers import (
     check_switch,
     check_websocket,
     connected,
+    on_servers,
     read_response,
     read_rest,
     read_until,
     request,
 )
 from test.hostile.wire import PATIENCE, Wire, header
-
-on_servers = partial(attack, HANDSHAKE, roles=(SERVER,))
 
 #: Seconds between two bytes of a peer that is slow.
 SLOW = 0.3

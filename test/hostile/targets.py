@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,7 +91,28 @@ def read_head(sock: socket.socket, seconds: float = PATIENCE) -> tuple[bytes, by
     return head + blank, rest
 
 
-class ServerTarget:
+class Attacked:
+    """What can be asked of a process that is attacked, whatever its role."""
+
+    pid: int
+    open: Callable[..., Wire]
+
+    def echo(self) -> None:
+        """Fail unless a fresh connection has an echo within AT_ONCE."""
+        began = time.monotonic()
+        with self.open() as wire:
+            wire.echo(seconds=AT_ONCE)
+            assert time.monotonic() - began < AT_ONCE
+            wire.leave()
+
+    def memory(self) -> int:
+        return memory(self.pid)
+
+    def counts(self) -> tuple[int, int]:
+        return counts(self.pid)
+
+
+class ServerTarget(Attacked):
     """A server of ours, or whoever's."""
 
     role = SERVER
@@ -131,26 +152,12 @@ class ServerTarget:
             raise
         return Wire(sock, True, rest)
 
-    def echo(self) -> None:
-        """Fail unless a fresh connection has an echo within AT_ONCE."""
-        began = time.monotonic()
-        with self.open() as wire:
-            wire.echo(seconds=AT_ONCE)
-            assert time.monotonic() - began < AT_ONCE
-            wire.leave()
-
     @property
     def pid(self) -> int:
         """The process that has the websockets: gunicorn's worker."""
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return int(children[0]) if self.engine.startswith("gunicorn") and children else pid
-
-    def memory(self) -> int:
-        return memory(self.pid)
-
-    def counts(self) -> tuple[int, int]:
-        return counts(self.pid)
 
     def log(self) -> str:
         return self._process.output()
@@ -160,7 +167,7 @@ class ServerTarget:
         return self._process.exit_code is None
 
 
-class ClientTarget:
+class ClientTarget(Attacked):
     """A process of ours with many clients, that connect to a server of ours which is malicious."""
 
     role = CLIENT
@@ -231,24 +238,10 @@ class ClientTarget:
         sock.sendall(answer(head) + early)
         return Wire(sock, False)
 
-    def echo(self) -> None:
-        """Fail unless a fresh connection has an echo within AT_ONCE."""
-        began = time.monotonic()
-        with self.open() as wire:
-            wire.echo(seconds=AT_ONCE)
-            assert time.monotonic() - began < AT_ONCE
-            wire.leave()
-
     @property
     def pid(self) -> int:
         """The process."""
         return self._popen.pid
-
-    def memory(self) -> int:
-        return memory(self.pid)
-
-    def counts(self) -> tuple[int, int]:
-        return counts(self.pid)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")

@@ -334,7 +334,7 @@ class WebSocketBaseClient(WebSocket):
                         data = yield
                         if not data:
                             break
-                error.body = bytes(body.data)
+                error.body = body.data
             raise
         self.buf = reader.rest
 
