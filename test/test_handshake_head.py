@@ -9,7 +9,7 @@ import pytest
 
 from test.helpers import TIMEOUT, byte_by_byte, whole
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Head, HeadReader, make_environ, read_status, split_list
+from ws4py.handshake import Head, HeadReader, make_environ, read_status
 from ws4py.limits import Limits
 
 Feed = Callable[[bytes], list]
@@ -364,30 +364,6 @@ def test_what_is_not_an_http_1_response_is_an_invalid_status_line(line: str) -> 
     with pytest.raises(HandshakeError, match="Invalid response status line") as refused:
         read_status(line)
     assert refused.value.status is None
-
-
-@pytest.mark.parametrize(
-    ("value", "elements"),
-    [
-        ("", []),
-        ("a", ["a"]),
-        ("a,b", ["a", "b"]),
-        (" a ,\tb\t, c d ", ["a", "b", "c d"]),
-        (",, a,,", ["a"]),
-        (" \t,", []),
-        ("keep-alive, Upgrade", ["keep-alive", "Upgrade"]),
-        ('a; b="c, d", e', ['a; b="c, d"', "e"]),
-        ('a; b="\\", c", d', ['a; b="\\", c"', "d"]),
-        ('a; b="\\\\", c', ['a; b="\\\\"', "c"]),
-        ('a; b=", c', ['a; b=", c']),
-        ('a; b="\\', ['a; b="\\']),
-        ('"",, ""', ['""', '""']),
-    ],
-)
-def test_a_list_is_split_at_its_commas_but_not_within_quoted_strings(
-    value: str, elements: list[str]
-) -> None:
-    assert split_list(value) == elements
 
 
 def test_what_cannot_begin_a_head_is_refused_at_its_first_byte() -> None:

@@ -259,6 +259,13 @@ def test_a_server_without_subprotocols_ignores_what_is_asked_for(spoken: Any) ->
     assert (accepted.protocols, len(accepted.headers)) == ([], 3)
 
 
+@pytest.mark.parametrize("offered", ["foo;", "foo; a=", 'bar; a=", foo, "', "foo bar", "; a"])
+def test_extensions_that_break_the_grammar_are_refused(offered: str) -> None:
+    with pytest.raises(HandshakeError, match="extension") as refused:
+        ServerHandshake((), ["foo"]).accept(environ(HTTP_SEC_WEBSOCKET_EXTENSIONS=offered))
+    assert refused.value.status == 400
+
+
 @pytest.mark.parametrize(
     ("known", "offered", "agreed"),
     [
@@ -270,7 +277,7 @@ def test_a_server_without_subprotocols_ignores_what_is_asked_for(spoken: Any) ->
         ([], "foo", []),
         ("foo", "foo", ["foo"]),
         (["foo"], "foobar, fo", []),
-        (["foo"], 'bar; a=", foo, "', []),
+        (["foo"], 'bar; a="foo"', []),
     ],
 )
 def test_the_extensions_that_are_known_are_agreed_on_in_the_clients_order(

@@ -28,6 +28,7 @@ LAYERS = {
     "utf8validator": 1,
     "framing": 1,
     "messaging": 2,
+    "headers": 1,
     "deflate": 2,
     "streaming": 3,
     "_body": 3,

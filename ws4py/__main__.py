@@ -62,10 +62,16 @@ def make_parser() -> Parser:
     add("--heartbeat", type=_seconds, metavar="SECONDS", help="between two Pings; 0 for none")
     drain = "for the end, in which connections are closed one after another (default %(default)s)"
     add("--drain", type=_seconds, metavar="SECONDS", default=5.0, help=drain)
+    compress: dict[str, Any] = {
+        "choices": ["deflate"],
+        "help": "compress messages, if the other side agrees",
+    }
+    add("--compression", **compress)
     connecting = commands.add_parser("connect", help="send lines, print messages")
     connecting.set_defaults(command=connect)
     connecting.add_argument("url", metavar="URL")
     connecting.add_argument("--engine", choices=sorted(CLIENTS), default="threaded")
+    connecting.add_argument("--compression", **compress)
     return parser
 
 
@@ -133,6 +139,7 @@ def serve(arguments: argparse.Namespace) -> int:
             limits_of(arguments, handler),
             arguments.heartbeat,
             arguments.drain,
+            arguments.compression,
         )
         server = on_engine(SERVERS, arguments.engine)(serving)
     except FileNotFoundError as error:
@@ -197,7 +204,7 @@ def limits_of(arguments: argparse.Namespace, handler: type[WebSocket]) -> Limits
 def connect(arguments: argparse.Namespace) -> int:
     """Send what is typed, line by line, until its end or that of the connection."""
     try:
-        on_engine(CLIENTS, arguments.engine)(arguments.url)
+        on_engine(CLIENTS, arguments.engine)(arguments.url, arguments.compression)
     except HandshakeError as error:
         why = error.body.decode("utf-8", "replace").strip().partition("\n")[0][:200]
         print(f"ws4py: the handshake failed: {error}{why and f' ({why})'}", file=sys.stderr)

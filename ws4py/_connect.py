@@ -11,6 +11,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import Any, Callable
 
+from ws4py.deflate import Compression
 from ws4py.messaging import Message, TextMessage
 
 __all__ = ["CLIENTS"]
@@ -37,14 +38,14 @@ def show(text: str) -> None:
         print(text, flush=True)
 
 
-def threaded(url: str) -> None:
+def threaded(url: str, compression: Compression) -> None:
     """Connect, with a thread that reads."""
     from ws4py.client.threadedclient import WebSocketClient
 
     class Client(Terminal, WebSocketClient):
         pass
 
-    client = Client(url)
+    client = Client(url, compression=compression)
     client.connect()
     typing = Typing(client)
     try:
@@ -55,7 +56,7 @@ def threaded(url: str) -> None:
     typing.join()
 
 
-def gevent(url: str) -> None:
+def gevent(url: str, compression: Compression) -> None:
     """Connect, with a greenlet that reads."""
     import gevent
 
@@ -64,7 +65,7 @@ def gevent(url: str) -> None:
     class Client(Terminal, WebSocketClient):
         pass
 
-    client = Client(url)
+    client = Client(url, compression=compression)
     client.connect()
     gevent.signal_handler(signal.SIGINT, client.close)
     typing = Typing(client)
@@ -72,11 +73,12 @@ def gevent(url: str) -> None:
     typing.join()
 
 
-def on_loop(client_class: Any, url: str) -> None:
+def on_loop(client_class: Any, url: str, compression: Compression) -> None:
     """Connect, on a loop of asyncio's."""
 
     async def main() -> None:
-        client = type("Client", (Terminal, client_class), {})(url)
+        make = type("Client", (Terminal, client_class), {})
+        client = make(url, compression=compression)
         await client.connect()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, client.close)
         typing = Typing(client)
@@ -86,21 +88,21 @@ def on_loop(client_class: Any, url: str) -> None:
     asyncio.run(main())
 
 
-def on_asyncio(url: str) -> None:
+def on_asyncio(url: str, compression: Compression) -> None:
     """Connect with asyncio's client."""
     from ws4py.client.asyncioclient import WebSocketClient
 
-    on_loop(WebSocketClient, url)
+    on_loop(WebSocketClient, url, compression)
 
 
-def tornado(url: str) -> None:
+def tornado(url: str, compression: Compression) -> None:
     """Connect with Tornado's client."""
     from ws4py.client.tornadoclient import TornadoWebSocketClient
 
-    on_loop(TornadoWebSocketClient, url)
+    on_loop(TornadoWebSocketClient, url, compression)
 
 
-CLIENTS: dict[str, Callable[[str], None]] = {
+CLIENTS: dict[str, Callable[[str, Compression], None]] = {
     "threaded": threaded,
     "gevent": gevent,
     "tornado": tornado,

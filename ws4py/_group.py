@@ -31,9 +31,9 @@ class WebSockets:
     def __iter__(self) -> Iterator[Any]:
         return iter([each.websocket for each in list(self._connections)])
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
-        broadcast(self, message, binary)
+        broadcast(self, message, binary, compress)
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; do not wait for any."""

@@ -42,6 +42,7 @@ class Serving:
     limits: Limits
     heartbeat: float | None
     drain: float
+    compression: str | None
     context: SSLContext | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +61,7 @@ class Serving:
         return {
             "origins": self.origins,
             "limits": self.limits,
+            "compression": self.compression,
             "heartbeat_freq": heartbeat_freq if self.heartbeat is None else self.heartbeat,
         }
 
@@ -330,6 +332,7 @@ def on_asgi(serving: Serving) -> Server:
     from ws4py.server.asgi import WebSocketASGIApplication
 
     options = {**serving.options(), "heartbeat_freq": None}
+    compresses = bool(options.pop("compression"))
     application = WebSocketASGIApplication(serving.routes, **options)
     most, seconds = serving.limits.max_message_size, serving.heartbeat
     config = uvicorn.Config(
@@ -340,6 +343,7 @@ def on_asgi(serving: Serving) -> Server:
         ws_max_size=sys.maxsize if most is None else most,
         ws_ping_interval=20.0 if seconds is None else seconds or None,
         ws_ping_timeout=serving.limits.heartbeat_timeout,
+        ws_per_message_deflate=compresses,
     )
     server = uvicorn.Server(config)
     serves: list[asyncio.Task[None]] = []

@@ -105,13 +105,15 @@ class WebSocket(websocket.WebSocket):
             return READY
         return Room(self, self._loop)
 
-    def send(self, payload: Any, binary: bool = False) -> Ready | Room:  # type: ignore[override]
+    def send(  # type: ignore[override]
+        self, payload: Any, binary: bool = False, compress: bool = True
+    ) -> Ready | Room:
         """Send a message, as :meth:`ws4py.websocket.WebSocket.send` does.
 
         Returns:
             What can be awaited, until no more than ``limits.low_water`` bytes are queued; or not.
         """
-        super().send(payload, binary)
+        super().send(payload, binary, compress)
         return self._room()
 
     def ping(self, message: Payload = "") -> Ready | Room:  # type: ignore[override]

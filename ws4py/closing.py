@@ -125,18 +125,19 @@ class Closing(Sender):
             late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
             self._deadline = self._driver.call_later(seconds, late)
             if self._over:  # The peer was faster.
-                self._cancel_deadline()
+                self._cancel_timers()
         self._settle()
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""
         self._lose(why)
 
-    def _cancel_deadline(self) -> None:
-        """Forget the timer as well, which would be a cycle: a thread's keeps what it calls."""
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None:
-            deadline.cancel()
+    def _cancel_timers(self) -> None:
+        """Forget the timers as well, which would be cycles: a thread's keeps what it calls."""
+        timers, self._deadline, self._idle_timer = (self._deadline, self._idle_timer), None, None
+        for timer in timers:
+            if timer is not None:
+                timer.cancel()
 
     def _lose(self, why: str) -> None:
         with self._lock:
@@ -205,7 +206,7 @@ class Closing(Sender):
                 return
             self._over = True
             self._drop_queue()
-        self._cancel_deadline()
+        self._cancel_timers()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code
         self.close_reason = self._reason or "Going away" if closing is None else str(closing)
@@ -225,6 +226,6 @@ class Closing(Sender):
             transport.close()
         stream._cleanup()
         if self.stream is stream:  # else closed() has connected again
-            self._sock = self._transport = self.stream = self.environ = None
+            self._sock = self._transport = self.stream = self.environ = self._deflater = None
             self.buf = b""
         driver.ended(self)

@@ -16,8 +16,8 @@ from math import ceil
 from time import monotonic
 from typing import Any, Callable
 
+from ws4py.driver import broadcasting
 from ws4py.limits import is_amount
-from ws4py.outgoing import broadcasting
 
 __all__ = ["GRACE", "check_drain", "draining", "go_away"]
 

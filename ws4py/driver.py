@@ -6,14 +6,41 @@ that no loop drives has a thread of its own, and ThreadDriver.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from functools import partial
+from operator import attrgetter
 from typing import Any, Callable, Protocol
 
 from ws4py.heartbeat import Heartbeat
 
-__all__ = ["Cancellable", "Driver", "ThreadDriver", "Threads", "Waiter"]
+__all__ = [
+    "Cancellable",
+    "Driver",
+    "ThreadDriver",
+    "Threads",
+    "Waiter",
+    "broadcasting",
+    "is_broadcasting",
+]
+
+# Of a thread, a task or a greenlet.
+_is_broadcast: ContextVar[bool] = ContextVar("_is_broadcast", default=False)
+is_broadcasting = _is_broadcast.get
+
+
+@contextmanager
+def broadcasting() -> Iterator[None]:
+    """Let nothing here wait for a peer meanwhile, unless the policy of that one is to wait."""
+    before = _is_broadcast.set(True)
+    try:
+        yield
+    finally:
+        _is_broadcast.reset(before)
 
 
 #: What wakes a thread that waits, and what it calls in order to wait.
@@ -119,6 +146,65 @@ class Threads:
         """Do nothing."""
 
 
+class _Timer:
+    """A call at a certain time."""
+
+    def __init__(self, timers: _Timers, seconds: float, callback: Callable[[], object]) -> None:
+        self._timers = timers
+        self.due = time.monotonic() + seconds
+        self.callback = callback
+
+    def cancel(self) -> None:
+        """See that the call is not made."""
+        self._timers.discard(self)
+
+
+class _Timers:
+    """The timers of all connections without a loop: one thread waits for them, while there are any.
+
+    Each call is made in a thread of its own: an application's callback may take its time.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._timers: set[_Timer] = set()
+        self._runs = False
+
+    def add(self, seconds: float, callback: Callable[[], object]) -> _Timer:
+        """Call ``callback`` in ``seconds`` seconds."""
+        timer = _Timer(self, seconds, callback)
+        with self._changed:
+            self._timers.add(timer)
+            starts, self._runs = not self._runs, True
+            self._changed.notify()
+        if starts:
+            threading.Thread(target=self._run, name="Timers", daemon=True).start()
+        return timer
+
+    def discard(self, timer: _Timer) -> None:
+        """Forget ``timer``."""
+        with self._changed:
+            self._timers.discard(timer)
+            self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while self._timers:
+                first = min(self._timers, key=attrgetter("due"))
+                seconds = first.due - time.monotonic()
+                if seconds > 0:
+                    self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
+                else:
+                    self._timers.discard(first)
+                    threading.Thread(target=first.callback, daemon=True).start()
+            self._runs = False
+
+
+_timers = _Timers()
+if hasattr(os, "register_at_fork"):  # A thread does not survive a fork.
+    os.register_at_fork(after_in_child=partial(_Timers.__init__, _timers))
+
+
 class ThreadDriver(Threads):
     """Drives a connection that a thread reads in ``WebSocket.run``, or that nobody reads.
 
@@ -141,10 +227,7 @@ class ThreadDriver(Threads):
         return bool(websocket._reader == self.get_ident())
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
-        timer = threading.Timer(seconds, callback)
-        timer.daemon = True
-        timer.start()
-        return timer
+        return _timers.add(seconds, callback)
 
     def may_close(self, websocket: Any) -> bool:
         here = (None, self.get_ident())

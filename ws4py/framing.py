@@ -39,6 +39,12 @@ MAX_CONTROL_PAYLOAD = 125
 
 Data = Union[bytes, bytearray]
 
+#: The bit of a header's first byte that an extension may use; added to an opcode, it says so.
+RSV1 = 0x40
+
+#: The frames of a message: opcode, payload, and whether it is the last one.
+Fragments = Generator[tuple[int, bytes, bool], None, None]
+
 
 def more(wanted: int) -> Generator[int, Data | None, Data]:
     """Suspend until bytes come, and return them; meanwhile say that ``wanted`` are missing."""
@@ -48,19 +54,25 @@ def more(wanted: int) -> Generator[int, Data | None, Data]:
     return chunk
 
 
-def _complaint(first: int) -> str | None:
+def _complaint(first: int, allowed: int = 0) -> str | None:
     opcode = first & 0x0F
-    if first & 0x70:
+    if first & 0x70 & ~allowed:
         return f"reserved bits {first >> 4 & 0b111:03b} are set and no extension was negotiated"
     if opcode not in OPCODES:
         return f"opcode {opcode:#x} is reserved"
     if opcode & 0x8 and not first & 0x80:
         return f"control frame with opcode {opcode:#x} is fragmented"
+    # "MUST set the RSV1 bit of the first fragment only", and of no control frame (RFC 7692 6.1).
+    if first & allowed and opcode not in (OPCODE_TEXT, OPCODE_BINARY):
+        return f"RSV1 is set in a frame with opcode {opcode:#x}, which begins no message"
     return None
 
 
-# What is wrong with each possible first byte, if anything.
-_COMPLAINTS = tuple(_complaint(first) for first in range(256))
+# What is wrong with each possible first byte, if anything: without an extension, and with one.
+PLAIN = tuple(_complaint(first) for first in range(256))
+COMPRESSED = tuple(_complaint(first, RSV1) for first in range(256))
+
+Complaints = tuple[Union[str, None], ...]
 
 
 #: How many bytes are missing before more can be said, FIN, opcode, payload length, masking key
@@ -68,11 +80,12 @@ _COMPLAINTS = tuple(_complaint(first) for first in range(256))
 Header = tuple[int, int, int, int, bytes, int]
 
 
-def decode_header(buf: bytes, pos: int) -> Header:
+def decode_header(buf: bytes, pos: int, complaints: Complaints = PLAIN) -> Header:
     """Read the header that begins at ``buf[pos]``.
 
     What the bytes reach is set, the rest is zero. The length is 126 or 127 as long as the longer
-    one that these announce has not come.
+    one that these announce has not come. RSV1, where ``complaints`` is COMPRESSED, comes with the
+    opcode.
 
     Raises:
         ProtocolException: The header breaks :rfc:`6455#section-5.2`.
@@ -82,10 +95,10 @@ def decode_header(buf: bytes, pos: int) -> Header:
     if not have:
         return 1, 0, 0, 0, b"", 0
     first = buf[pos]
-    complaint = _COMPLAINTS[first]
+    complaint = complaints[first]
     if complaint is not None:
         raise ProtocolException(complaint)
-    fin, opcode = first >> 7, first & 0x0F
+    fin, opcode = first >> 7, first & 0x4F
     if have == 1:
         return 1, fin, opcode, 0, b"", 0
     second = buf[pos + 1]
@@ -130,9 +143,26 @@ def encode_header(fin: int, opcode: int, length: int, key: bytes = b"", rsv: int
     return pack("!BBQ", first, masked | 127, length) + key
 
 
-def is_control(frame: bytes) -> bool:
-    """Say whether ``frame`` is a Close, a Ping or a Pong."""
-    return bool(frame[0] & 0x8)
+class Unframed:
+    """A message that is to be compressed, and becomes a frame when it is its turn."""
+
+    __slots__ = ("opcode", "payload")
+
+    def __init__(self, opcode: int, payload: bytes) -> None:
+        self.opcode = opcode
+        self.payload = payload
+
+    def __len__(self) -> int:
+        return len(self.payload)
+
+
+#: A frame, or what becomes one.
+Sendable = Union[bytes, Unframed]
+
+
+def is_control(item: Sendable) -> bool:
+    """Say whether ``item`` is a Close, a Ping or a Pong."""
+    return isinstance(item, bytes) and bool(item[0] & 0x8)
 
 
 class Frame:

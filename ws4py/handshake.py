@@ -19,7 +19,9 @@ from os import urandom
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from ws4py.deflate import PerMessageDeflate
 from ws4py.exc import HandshakeError
+from ws4py.headers import TOKEN, check_tokens, is_token, parse_extensions, split_list
 from ws4py.limits import Limits
 
 #: What is appended to a key before it is hashed (:rfc:`6455#section-1.3`).
@@ -30,23 +32,20 @@ WS_VERSION = (8, 13)
 VERSION = "13"
 #: The header that names subprotocols.
 PROTOCOLS = "Sec-WebSocket-Protocol"
+#: The header that names extensions.
+EXTENSIONS = "Sec-WebSocket-Extensions"
 
 Fields = list[tuple[str, str]]
 
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_is_token = re.compile(_TOKEN).fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
 # Space around the value is left to strip(): two repeats that both match it would try, before they
 # refuse a line, each way to share it out.
-_match_field = re.compile(rf"({_TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+_match_field = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 # RFC 3986 3.2.2, but for a comma: that is what a server makes of two of them.
 is_host = re.compile(r"(\[[0-9a-z:.%~_-]+\]|[\w.~%!$&'()*+;=-]+)(:\d*)?", re.A | re.I).fullmatch
-_match_request = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
+_match_request = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
 _is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
-# A comma within a quoted string (:rfc:`9110#section-5.6.4`) separates nothing. Whatever the text
-# is, all of it can be matched, so that there is nothing to try twice.
-_split_elements = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.?)*"?)+').findall
 
 
 class Head(NamedTuple):
@@ -184,16 +183,18 @@ class ServerHandshake:
         extensions: The names of the extensions that the handler class implements.
         origins: The values of Origin that are allowed; None among them allows a request without
             one, as clients other than browsers send it. With none, all are.
+        compression: How messages are compressed, if a client offers that.
     """
 
     protocols: Sequence[str] = ()
     extensions: Sequence[str] = ()
     origins: Sequence[str | None] = ()
+    compression: PerMessageDeflate | None = None
     _origins: set[str | None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.protocols = _tokens(self.protocols or (), "subprotocol")
-        self.extensions = _tokens(self.extensions or (), "extension")
+        self.protocols = check_tokens(self.protocols or (), "subprotocol")
+        self.extensions = check_tokens(self.extensions or (), "extension")
         self._origins = {_normal_origin(origin) for origin in _allowed(self.origins or ())}
 
     def accept(self, environ: Mapping[str, Any]) -> Accepted:
@@ -234,10 +235,20 @@ class ServerHandshake:
             raise HandshakeError(f"Illegal value for header HTTP_HOST: {host}", 400)
         self._require_origin(environ)
         protocols = self._pick_protocol(environ)
-        offered = split_list(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
-        extensions = [name for name in dict.fromkeys(offered) if name in self.extensions]
-        headers = [("Sec-WebSocket-Extensions", ", ".join(extensions))] if extensions else []
+        extensions = self._pick_extensions(environ)
+        headers = [(EXTENSIONS, ", ".join(extensions))] if extensions else []
         return Accepted(headers, protocols, extensions)
+
+    def _pick_extensions(self, environ: Mapping[str, Any]) -> list[str]:
+        try:
+            offers = parse_extensions(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
+        except ValueError as error:
+            # "The recipient … MUST immediately _Fail the WebSocket Connection_" (section 9.1).
+            raise HandshakeError(str(error), 400) from error
+        names = dict.fromkeys(str(offer) for offer in offers)
+        picked = [name for name in names if name in self.extensions]
+        answer = None if self.compression is None else self.compression.accept(offers)
+        return picked if answer is None else [*picked, str(answer)]
 
     def _require_origin(self, environ: Mapping[str, Any]) -> None:
         origin = environ.get("HTTP_ORIGIN")
@@ -324,7 +335,7 @@ def build_head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
     lines = [line]
     for name, value in headers:
         lines.append(f"{name}: {value}")
-        if not _is_token(name) or _match_field(lines[-1]) is None:
+        if not is_token(name) or _match_field(lines[-1]) is None:
             raise ValueError(f"{lines[-1]!r} cannot be a header")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
@@ -345,12 +356,15 @@ def request_headers(
     key: bytes,
     protocols: Sequence[str] | None,
     extensions: Sequence[str] | None,
+    compression: PerMessageDeflate | None = None,
 ) -> Fields:
     """Return the headers of a client's request (:rfc:`6455#section-4.1`).
 
     Raises:
         ValueError: A subprotocol or an extension cannot stand in a header.
     """
+    offers = check_tokens(extensions or (), "extension")
+    offers += [str(offer) for offer in (compression.offer() if compression else ())]
     headers = [
         ("Host", host),
         ("Connection", "Upgrade"),
@@ -360,9 +374,9 @@ def request_headers(
         ("Origin", f"{'https' if secure else 'http'}://{host}"),
     ]
     if protocols:
-        headers.append((PROTOCOLS, ", ".join(_tokens(protocols, "subprotocol"))))
-    if extensions:
-        headers.append(("Sec-WebSocket-Extensions", ", ".join(_tokens(extensions, "extension"))))
+        headers.append((PROTOCOLS, ", ".join(check_tokens(protocols, "subprotocol"))))
+    if offers:
+        headers.append((EXTENSIONS, ", ".join(offers)))
     return headers
 
 
@@ -385,7 +399,11 @@ def read_status(line: str) -> int:
 
 
 def check_response(
-    fields: Fields, key: str, protocols: Sequence[str], extensions: Sequence[str]
+    fields: Fields,
+    key: str,
+    protocols: Sequence[str],
+    extensions: Sequence[str],
+    compression: PerMessageDeflate | None = None,
 ) -> tuple[list[str], list[str]]:
     """Judge the headers of a 101 response (:rfc:`6455#section-4.1`).
 
@@ -393,8 +411,8 @@ def check_response(
         The subprotocol that the server has picked, in a list, and its extensions.
 
     Raises:
-        HandshakeError: A header is missing or wrong, or names what ``protocols`` or
-            ``extensions``, which were offered, do not.
+        HandshakeError: A header is missing or wrong, or names what ``protocols``, ``extensions``
+            and ``compression``, which were offered, do not.
     """
     found: dict[str, str] = {}
     for name, value in fields:
@@ -409,26 +427,24 @@ def check_response(
     picked = found.get("sec-websocket-protocol")
     if picked is not None and picked not in protocols:
         raise HandshakeError(f"the server picked subprotocol {picked!r}, which was not offered")
-    agreed = split_list(found.get("sec-websocket-extensions", ""))
-    for extension in agreed:
-        if extension.split(";")[0].strip() not in extensions:
-            raise HandshakeError(f"the server uses extension {extension!r}, which was not offered")
+    agreed = _check_extensions(found.get(EXTENSIONS.lower(), ""), extensions, compression)
     return [] if picked is None else [picked], agreed
 
 
-def split_list(value: str) -> list[str]:
-    """Return the elements of a header's comma-separated list."""
-    parts = _split_elements(value) if '"' in value else value.split(",")
-    return [element for element in (part.strip(" \t") for part in parts) if element]
-
-
-def _tokens(values: Iterable[Any], what: str) -> list[str]:
-    """Return ``values`` in a list, once each is known to fit into a header."""
-    tokens = [values] if isinstance(values, str) else list(values)
-    for token in tokens:
-        if not isinstance(token, str) or not _is_token(token):
-            raise ValueError(f"{token!r} cannot be the name of a {what}")
-    return tokens
+def _check_extensions(
+    value: str, extensions: Sequence[str], compression: PerMessageDeflate | None
+) -> list[str]:
+    """Return the extensions that the server uses, once each is known to have been offered."""
+    try:
+        agreed = parse_extensions(value)
+        others = [each for each in agreed if each.name not in extensions]
+        if compression is not None:
+            others = compression.confirm(others)
+    except ValueError as error:
+        raise HandshakeError(f"Invalid {EXTENSIONS} header: {error}") from error
+    for extension in others:
+        raise HandshakeError(f"the server uses extension '{extension}', which was not offered")
+    return [str(extension) for extension in agreed]
 
 
 def _allowed(origins: str | Sequence[str | None]) -> Sequence[str | None]:

@@ -329,9 +329,9 @@ class WebSocketManager(Threads, Thread):
         for websocket in self:
             websocket.close(code=code, reason=message)
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none.
 
         What is wrong with one of them does not matter to the others.
         """
-        broadcast(self, message, binary)
+        broadcast(self, message, binary, compress)

@@ -11,21 +11,22 @@ Every frame goes through ``_write``, under one lock that is never held while any
   writes next sends first.
 - While a fragmented message is open, control frames go between its frames. The data frames of
   other threads wait for its end, or are put off (``_deferred``) if their thread may not wait.
+- What is compressed may refer to what was compressed before it, and so has to be in that order on
+  the wire. A message becomes a frame when it is its turn: under the lock, while no fragmented
+  message is open; or in the thread that has one open.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from threading import Lock
 from time import monotonic
 from typing import Callable
 
-from ws4py.driver import Driver, ThreadDriver
+from ws4py.deflate import Deflater
+from ws4py.driver import Driver, ThreadDriver, is_broadcasting
 from ws4py.exc import QueueFull, Terminated
-from ws4py.framing import is_control
+from ws4py.framing import Fragments, Sendable, Unframed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.transport import OFFER, Endpoint
 
@@ -35,29 +36,12 @@ _GATHER_SIZE, _GATHER_TIME = 64 * 1024, 0.001
 #: Nobody's thread: the fragmented message that is open is continued when there is room.
 PAUSED = -1
 
-#: The frames of a message: opcode, payload, and whether it is the last one.
-Fragments = Generator[tuple[int, bytes, bool], None, None]
-
-
 #: Bytes that a generator counts as, while it is put off.
 _GENERATOR_SIZE = 16 * 1024
 
-# Of a thread, a task or a greenlet.
-_is_broadcast: ContextVar[bool] = ContextVar("_is_broadcast", default=False)
 
-
-@contextmanager
-def broadcasting() -> Iterator[None]:
-    """Let nothing here wait for a peer meanwhile, unless the policy of that one is to wait."""
-    before = _is_broadcast.set(True)
-    try:
-        yield
-    finally:
-        _is_broadcast.reset(before)
-
-
-def _size(item: bytes | Fragments) -> int:
-    return len(item) if isinstance(item, bytes) else _GENERATOR_SIZE
+def _size(item: Sendable | Fragments) -> int:
+    return len(item) if isinstance(item, (bytes, Unframed)) else _GENERATOR_SIZE
 
 
 class Outgoing(Endpoint):
@@ -71,6 +55,8 @@ class Outgoing(Endpoint):
     dropped_messages = 0
 
     _driver: Driver = ThreadDriver()
+    # What compresses messages, if that was negotiated.
+    _deflater: Deflater | None = None
     _over = False
     _close_sent = False
     _broken = False
@@ -104,13 +90,13 @@ class Outgoing(Endpoint):
     _source: Fragments | None = None
     # What is put off until then. None as long as it can be: an empty deque takes 760 bytes, of the
     # kind that keeps what is free around it from being used.
-    _deferred: deque[bytes | Fragments] | None = None
+    _deferred: deque[Sendable | Fragments] | None = None
     _deferred_size = 0
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._outgoing = bytearray()
-        self._gathered: list[bytes] = []
+        self._gathered: list[Sendable] = []
         # Wake those who wait until there is room, or until a fragmented message has ended.
         self._waiters: list[Callable[[], object]] = []
         # What every connection sets later is set here too: when the first ones of a class have not
@@ -126,8 +112,8 @@ class Outgoing(Endpoint):
                 self._push_gathered()
             self._settle()
 
-    def _write(self, data: bytes, payload: bytes = b"") -> None:
-        """Write a frame, whole or in two parts, when it is its turn.
+    def _write(self, data: Sendable, payload: bytes = b"") -> None:
+        """Write a frame, whole or in two parts, or what is to become one, when it is its turn.
 
         Raises:
             RuntimeError: The connection has ended.
@@ -173,7 +159,7 @@ class Outgoing(Endpoint):
             self._wake()
         return True
 
-    def _gather(self, frame: bytes) -> None:
+    def _gather(self, frame: Sendable) -> None:
         begins = not self._gathered
         if begins:
             self._gathered_size, self._gathered_at = 0, monotonic()
@@ -201,7 +187,7 @@ class Outgoing(Endpoint):
 
     def _may_wait(self) -> bool:
         """Say whether this thread may wait for the peer."""
-        hurries = _is_broadcast.get() and self.limits.when_full != WAIT
+        hurries = is_broadcasting() and self.limits.when_full != WAIT
         return not hurries and self._driver.may_wait()
 
     def _make_room(self) -> bool:
@@ -221,7 +207,7 @@ class Outgoing(Endpoint):
         if limits.max_queue is None or queued <= limits.max_queue:
             return True
         why = f"{queued} bytes are queued for a peer that does not read them"
-        drops = _is_broadcast.get() and limits.when_full != DROP_CONNECTION
+        drops = is_broadcasting() and limits.when_full != DROP_CONNECTION
         if drops:
             with self._lock:
                 self.dropped_messages += 1
@@ -280,30 +266,31 @@ class Outgoing(Endpoint):
         for wake in waiters:
             wake()
 
-    def _push_in_turn(self, data: bytes, payload: bytes) -> bool:
+    def _push_in_turn(self, data: Sendable, payload: bytes) -> bool:
         """Send a frame, or put it off; False if its turn is to be waited for."""
         if self._over or self._transport is None:
             raise Terminated
         if self._sealed or self._broken or self._ending:
             self._gathered.clear()
             return True
-        if self._fragmenter not in (None, self._driver.get_ident()):
+        if self._fragmenter is None:
+            if self._gathered or not isinstance(data, bytes):
+                data = self._join([*self._take_gathered(), data])
+        else:
             self._push_gathered()
-            if not is_control(data):
-                return self._defer(data + payload)
-        elif self._gathered:
-            data = b"".join([*self._take_gathered(), data])
-        self._push(data, payload)
+            if self._fragmenter != self._driver.get_ident() and not is_control(data):
+                return self._defer(data + payload if isinstance(data, bytes) else data)
+        self._push(data, payload)  # type: ignore[arg-type]
         return True
 
-    def _defer(self, item: bytes | Fragments) -> bool:
+    def _defer(self, item: Sendable | Fragments) -> bool:
         """Put an item off until the fragmented message has ended, unless this thread may wait."""
         if self._may_wait():
             return False
         self._put_off(item)
         return True
 
-    def _put_off(self, item: bytes | Fragments) -> None:
+    def _put_off(self, item: Sendable | Fragments) -> None:
         size = _size(item)
         if self._deferred is None:
             self._deferred = deque()
@@ -312,21 +299,26 @@ class Outgoing(Endpoint):
         if self._busy == self._driver.get_ident():
             self._answers += size
 
-    def _take_gathered(self) -> list[bytes]:
+    def _take_gathered(self) -> list[Sendable]:
         frames = self._gathered[:]
         del self._gathered[: len(frames)]  # More may have been appended meanwhile.
-        return frames
+        return [] if self._over else frames
+
+    def _join(self, items: list[Sendable]) -> bytes:
+        if self._deflater is not None:
+            items = [each if isinstance(each, bytes) else self._frame(each) for each in items]
+        return b"".join(items)  # type: ignore[arg-type]
 
     def _push_gathered(self) -> None:
-        frames = self._take_gathered()
+        items = self._take_gathered()
         if self._fragmenter is None:
-            self._push(b"".join(frames))
+            self._push(self._join(items))
             return
-        for frame in frames:
-            if is_control(frame):
-                self._push(frame)
+        for item in items:
+            if is_control(item):
+                self._push(item)  # type: ignore[arg-type]
             else:
-                self._put_off(frame)
+                self._put_off(item)
 
     def _push(self, data: bytes, payload: bytes = b"") -> None:
         """Write what the kernel takes, and queue the rest."""
@@ -455,10 +447,10 @@ class Outgoing(Endpoint):
             while self._deferred and self._fragmenter is None:
                 item = self._deferred.popleft()
                 self._deferred_size -= _size(item)
-                if not isinstance(item, bytes):
+                if not isinstance(item, (bytes, Unframed)):
                     self._source, self._fragmenter = item, PAUSED
                     break
-                self._push(item)
+                self._push(self._join([item]))
                 self._sealed = self._sealed or is_control(item)
             self._wake()
         self._settle()
@@ -475,6 +467,10 @@ class Outgoing(Endpoint):
 
     def _lose(self, why: str) -> None:
         """Give the connection up: nothing more can be sent on it."""
+        raise NotImplementedError
+
+    def _frame(self, message: Unframed) -> bytes:
+        """Compress a message whose turn it is, and return its frame."""
         raise NotImplementedError
 
     def _make_pong(self, payload: bytes) -> tuple[bytes, bytes]:

@@ -9,28 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from logging import getLogger
 from os import urandom
+from time import monotonic
 from types import GeneratorType
 from typing import Any
 
+from ws4py.deflate import Deflater
+from ws4py.driver import Cancellable, broadcasting
 from ws4py.exc import Terminated
 from ws4py.framing import (
     OPCODE_BINARY,
     OPCODE_CONTINUATION,
     OPCODE_PONG,
     OPCODE_TEXT,
+    RSV1,
+    Fragments,
+    Unframed,
     encode_header,
 )
 from ws4py.masking import mask
 from ws4py.messaging import (
     NO_STATUS,
-    BinaryMessage,
     CloseControlMessage,
     Message,
     Payload,
     PingControlMessage,
-    TextMessage,
 )
-from ws4py.outgoing import PAUSED, Fragments, Outgoing, broadcasting
+from ws4py.outgoing import PAUSED, Outgoing
 
 logger = getLogger("ws4py")
 
@@ -46,7 +50,12 @@ class Sender(Outgoing):
     _connected: bool
     close_received: bool
 
-    def send(self, payload: Any, binary: bool = False) -> None:
+    # When a message was compressed last; whether a timer looks at that.
+    _compressed_at = 0.0
+    _idle_timed = False
+    _idle_timer: Cancellable | None = None
+
+    def send(self, payload: Any, binary: bool = False, compress: bool = True) -> None:
         """Send a message.
 
         Waits, in a thread that may, while more than ``limits.high_water`` bytes are queued. What
@@ -56,6 +65,8 @@ class Sender(Outgoing):
             payload: str, bytes or bytearray is sent as one frame; a generator of these as one
                 fragment each (:rfc:`6455#section-5.4`); a Message as it is.
             binary: Whether the message is binary; else it is text, and bytes have to be UTF-8.
+            compress: Whether it may be compressed (:rfc:`7692`), where that was negotiated; False
+                for what is compressed already, and for secrets next to what others can choose.
 
         Raises:
             RuntimeError: The connection has ended, or both sides have closed it; or this was
@@ -69,7 +80,10 @@ class Sender(Outgoing):
             raise Terminated
         if self._fragmenter is not None and self._fragmenter == self._driver.get_ident():
             raise RuntimeError("a generator that is being sent cannot send on the same websocket")
-        if type(payload) is bytes:
+        deflater = self._deflater
+        if deflater is not None and compress and not _is_control(payload):
+            self._send_compressed(deflater, payload, binary)
+        elif type(payload) is bytes:
             self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, payload)
         elif isinstance(payload, GeneratorType):
             self._send_fragments(_fragments(payload, binary))
@@ -80,6 +94,63 @@ class Sender(Outgoing):
         else:
             data = _encode(payload, binary)
             self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, data)
+
+    def _send_compressed(self, deflater: Deflater, payload: Any, binary: bool) -> None:
+        """Send a message compressed, unless it is a small one.
+
+        What takes long is compressed without the lock, as a fragmented message of one frame; but
+        not by a loop's thread, which would have to put it off, and nobody else waits for.
+        """
+        if isinstance(payload, GeneratorType):
+            self._send_fragments(deflater.encode_fragments(_fragments(payload, binary)))
+        else:
+            is_message = isinstance(payload, Message)
+            opcode = payload.opcode if is_message else OPCODE_BINARY if binary else OPCODE_TEXT
+            data = payload.data if is_message else _encode(payload, binary)
+            if len(data) < deflater.threshold:
+                self._send_frame(opcode, data)
+                return
+            if len(data) < _LARGE or not self._may_wait():
+                self._write(Unframed(opcode, data))
+            else:
+                self._send_fragments(deflater.encode_fragments([(opcode, data, True)]))
+        self._watch_idle(deflater)
+
+    def _frame(self, message: Unframed) -> bytes:
+        assert self._deflater is not None  # as when the message was put into the queue
+        payload = self._deflater.encode(message.payload)
+        return b"".join(self._build(message.opcode | RSV1, payload))
+
+    def _watch_idle(self, deflater: Deflater) -> None:
+        """See to it that what is kept for the next message is let go of, if that is long in coming.
+
+        There is one timer at a time, however many messages are sent.
+        """
+        self._compressed_at = monotonic()
+        seconds = deflater.idle_release
+        if seconds is None or self._idle_timed:
+            return
+        with self._lock:
+            starts, self._idle_timed = not self._idle_timed, True
+        if starts:
+            self._time_idle(seconds)
+
+    def _time_idle(self, seconds: float) -> None:
+        self._idle_timer = self._driver.call_later(seconds, self._check_idle)
+        if self._over:
+            self._idle_timer.cancel()
+
+    def _check_idle(self) -> None:
+        deflater = self._deflater
+        if deflater is None or deflater.idle_release is None:
+            return
+        left = self._compressed_at + deflater.idle_release - monotonic()
+        with self._lock:
+            self._idle_timed = left > 0 or self._fragmenter is not None
+            if not self._idle_timed:
+                deflater.release()
+        if self._idle_timed:
+            self._time_idle(max(left, 1))
 
     def ping(self, message: Payload = "") -> None:
         """Send a Ping with up to 125 bytes (:rfc:`6455#section-5.5.2`).
@@ -191,32 +262,65 @@ class Sender(Outgoing):
         raise NotImplementedError
 
 
-def broadcast(websockets: Iterable[Any], message: Any, binary: bool = False) -> None:
+def broadcast(
+    websockets: Iterable[Any], message: Any, binary: bool = False, compress: bool = True
+) -> None:
     """Send ``message`` to each of ``websockets``, as ``send`` takes it; wait for none.
+
+    It is framed once for all of them, and compressed once for all that have agreed on the same
+    parameters and keep no context; for others each time.
 
     What is wrong with one of them does not matter to the others. What becomes of the message where
     too much is queued already is up to that one's ``limits.when_full``.
     """
     chunks = list(message) if isinstance(message, GeneratorType) else None
-    frame = None if chunks is not None else _prepare(message, binary)
+    prepared = None if chunks is not None else _prepare(message, binary, compress)
+    options = {} if compress else {"compress": False}
     with broadcasting():
         for websocket in websockets:
             if websocket.terminated:
                 continue
             try:
-                if frame is not None and _sends_plainly(websocket):
+                frame = prepared and _sends_plainly(websocket) and prepared.frame_for(websocket)
+                if frame:
                     websocket._write(frame)
                 else:
-                    websocket.send(message if chunks is None else (c for c in chunks), binary)
+                    again = message if chunks is None else (c for c in chunks)
+                    websocket.send(again, binary, **options)
             except Exception as error:  # noqa: BLE001 - of one among many
                 logger.info("A broadcast did not reach a websocket: %s", error)
 
 
-def _prepare(message: Any, binary: bool) -> bytes | None:
-    """Return the frame of ``message``, unmasked; None if ``send`` is to see what it is."""
+class _Prepared:
+    """A message for many connections: what is the same for some of them is made once."""
+
+    def __init__(self, opcode: int, data: bytes, compress: bool) -> None:
+        self._opcode = opcode
+        self._data = data
+        self._compress = compress
+        self._plain = encode_header(1, opcode, len(data)) + data
+        self._compressed: dict[Any, bytes] = {}
+
+    def frame_for(self, websocket: Any) -> bytes | None:
+        """Return the frame, unmasked; None if it depends on what was sent before it."""
+        deflater = websocket._deflater
+        if deflater is None or not self._compress or len(self._data) < deflater.threshold:
+            return self._plain
+        if deflater.keeps_context:
+            return None
+        frame = self._compressed.get(deflater.parameters)
+        if frame is None:
+            data = deflater.encode_alone(self._data)
+            frame = encode_header(1, self._opcode | RSV1, len(data)) + data
+            self._compressed[deflater.parameters] = frame
+        return frame
+
+
+def _prepare(message: Any, binary: bool, compress: bool) -> _Prepared | None:
+    """Return the message; None if ``send`` is to see what it is."""
     if not isinstance(message, (str, bytes, bytearray)) or (binary and isinstance(message, str)):
         return None
-    return (BinaryMessage if binary else TextMessage)(message).single()
+    return _Prepared(OPCODE_BINARY if binary else OPCODE_TEXT, _encode(message, binary), compress)
 
 
 def _sends_plainly(websocket: Any) -> bool:
@@ -227,6 +331,10 @@ def _sends_plainly(websocket: Any) -> bool:
         and "send" not in vars(websocket)
         and not websocket._masks
     )
+
+
+def _is_control(payload: Any) -> bool:
+    return isinstance(payload, Message) and bool(payload.opcode & 0x8)
 
 
 def _encode(payload: Any, binary: bool) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Optional, Union
 
+from ws4py.deflate import Inflater
 from ws4py.exc import (
     FrameTooLargeException,
     InvalidBytesError,
@@ -21,10 +22,13 @@ from ws4py.exc import (
     WebSocketException,
 )
 from ws4py.framing import (
+    COMPRESSED,
     OPCODE_CLOSE,
     OPCODE_CONTINUATION,
     OPCODE_PING,
     OPCODE_TEXT,
+    PLAIN,
+    RSV1,
     Data,
     decode_header,
     more,
@@ -51,6 +55,9 @@ VALID_CLOSING_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 101
 DataMessage = Union[TextMessage, BinaryMessage]
 Wait = Generator[int, Optional[Data], bytes]
 
+#: Pieces of a message that are inflated before others have their turn.
+_PIECES = 16
+
 
 def is_valid_closing_code(code: int) -> bool:
     """Say whether ``code`` may stand in a Close frame (:rfc:`6455#section-7.4.2`)."""
@@ -72,6 +79,7 @@ class Stream:
         closing: The peer's :class:`CloseControlMessage`; its ``reason`` is bytes.
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.
+        inflater: What inflates the peer's messages, if that was negotiated (:rfc:`7692`).
         unread: How many bytes the parser holds and has not looked at.
 
     All of these but the last may be set at any time; they are read for each frame.
@@ -87,9 +95,11 @@ class Stream:
         self.errors: list[CloseControlMessage] = []
         self.always_mask = always_mask
         self.expect_masking = expect_masking
+        self.inflater: Inflater | None = None
         self.unread = 0
         self._partial: DataMessage | None = None
         self._fragments = self._size = 0
+        self._inflating: Inflater | None = None
         self._validator = Utf8Validator()
         self._parser: Generator[int, Data | None, None] | None = self.receiver()
         next(self._parser)
@@ -99,8 +109,9 @@ class Stream:
         """The primed generator that parses.
 
         ``send(data)`` returns how many bytes are missing, or 0 when a message, a control message
-        or an error is there to be taken; resume it then with ``next``. A message that is not taken
-        is never overwritten: the parser stays at 0 in front of the next one.
+        or an error is there to be taken; resume it then with ``next``. While it inflates a large
+        message, it returns 0 now and then too, so that others have their turn. A message that is
+        not taken is never overwritten: the parser stays at 0 in front of the next one.
 
         Raises:
             StreamClosed: The stream has been cleaned up.
@@ -122,6 +133,7 @@ class Stream:
             self.errors.append(CloseControlMessage(error.code, str(error)))
         if self._partial is not None:
             self._partial = self.message = None
+        self.inflater = self._inflating = None
         self.unread = 0
         yield 0
         while True:
@@ -130,7 +142,9 @@ class Stream:
     def _frames(self) -> Generator[int, Data | None, None]:  # noqa: C901 - the hot path
         buf, pos = b"", 0
         while True:
-            missing, fin, opcode, length, key, start = decode_header(buf, pos)
+            missing, fin, opcode, length, key, start = decode_header(
+                buf, pos, PLAIN if self.inflater is None else COMPRESSED
+            )
             end = start + length
             if not missing:
                 if bool(key) is not self.expect_masking:
@@ -150,14 +164,19 @@ class Stream:
                 pass  # That one has not been taken: this frame waits.
             else:
                 self._admit(opcode, length)
-                if end <= len(buf):
+                if end > len(buf):
+                    rest = self._long(opcode, fin, length, key, buf[start:])
+                    buf, pos = b"", 0
+                    buf = yield from rest
+                    del rest
+                elif self._inflating is not None:
+                    payload = mask(buf[start:end], key) if key else buf[start:end]
+                    meanwhile = yield from self._inflate(self._inflating, opcode, payload, fin)
+                    buf, pos = (buf[end:] + meanwhile, 0) if meanwhile else (buf, end)
+                    del payload, meanwhile
+                else:
                     self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
                     pos = end
-                else:
-                    payload = self._long(opcode, fin, length, key, buf[start:])
-                    buf, pos = b"", 0
-                    buf = yield from payload
-                    del payload
             if self._partial is not None and not opcode & 0x8:
                 continue
             self.unread = len(buf) - pos
@@ -173,13 +192,33 @@ class Stream:
         while True:
             piece, chunk = chunk[:length], chunk[length:]
             length -= len(piece)
-            self._add(opcode, mask(piece, key) if key else piece, fin and not length)
+            turn, last = len(piece) % 4, fin and not length
+            piece = mask(piece, key) if key else piece
+            if self._inflating is None:
+                self._add(opcode, piece, last)
+            else:
+                chunk += yield from self._inflate(self._inflating, opcode, piece, last)
             if not length:
                 return chunk
-            turn = len(piece) % 4
             key = key[turn:] + key[:turn]
             del piece
-            chunk = bytes((yield from more(length)))
+            chunk = chunk or bytes((yield from more(length)))
+
+    def _inflate(self, inflater: Inflater, opcode: int, payload: bytes, last: int) -> Wait:
+        """Add what a part of a compressed message inflates to; return what comes meanwhile."""
+        late = held = b""
+        for number, piece in enumerate(inflater.decode(payload, bool(last)), 1):
+            self._size += len(piece)
+            self._check_size()
+            if number > 1:
+                self._add(opcode & ~RSV1, held, 0)
+            held = piece
+            if not number % _PIECES:
+                self.unread = 1  # or more: how much it will be is not known
+                late += (yield 0) or b""
+                self.unread = 0
+        self._add(opcode & ~RSV1, held, last)
+        return late
 
     def _admit(self, opcode: int, length: int) -> None:
         """Judge a data frame by its header, before any of its payload is kept."""
@@ -187,16 +226,23 @@ class Stream:
         if self._partial is None:
             if opcode == OPCODE_CONTINUATION:
                 raise ProtocolException("a continuation frame continues no message")
-            self._fragments, self._size = 1, length
+            self._fragments, self._size = 1, 0
+            self._inflating = self.inflater if opcode & RSV1 else None
         else:
             if opcode != OPCODE_CONTINUATION:
                 raise ProtocolException("a message begins within a fragmented one")
             self._fragments += 1
-            self._size += length
         most = limits.max_fragments
         if most is not None and self._fragments > most:
             raise ProtocolException(f"a message has more than {most} fragments", code=1008)
-        most = limits.max_message_size
+        if self._inflating is None:  # Else the header does not say how much it is.
+            self._size += length
+            most = limits.max_message_size
+            if most is not None and self._size > most:
+                self._check_size()
+
+    def _check_size(self) -> None:
+        most = self.limits.max_message_size
         if most is not None and self._size > most:
             raise FrameTooLargeException(
                 f"a message of {self._size} bytes or more, where {most} are accepted", code=1009
@@ -264,7 +310,7 @@ class Stream:
         """Drop everything; ``closing`` stays."""
         if self._parser is not None:
             self._parser.close()
-        self._parser = self.message = self._partial = None
+        self._parser = self.message = self._partial = self.inflater = self._inflating = None
         self.pings, self.pongs, self.errors = [], [], []
 
 

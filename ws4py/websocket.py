@@ -19,6 +19,7 @@ from time import monotonic
 from typing import Any, Callable
 
 from ws4py.closing import Closing, Returned
+from ws4py.deflate import PerMessageDeflate
 from ws4py.driver import Cancellable
 from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
@@ -44,7 +45,8 @@ class WebSocket(Closing):
     Args:
         sock: A connected socket; or anything with ``recv`` and ``sendall``.
         protocols: The subprotocol that was negotiated, in a list.
-        extensions: The extensions that were negotiated.
+        extensions: The extensions that were negotiated, as the server's answer has them: a list
+            such as ``["permessage-deflate; server_max_window_bits=12"]``.
         environ: The request, as a WSGI environ, on a server.
         heartbeat_freq: Seconds between two Pings; None or 0 for no heartbeat.
 
@@ -99,6 +101,12 @@ class WebSocket(Closing):
         Closing.__init__(self)
         self._unhandled = False  # as in Outgoing
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
+
+    def _agree(self, compression: PerMessageDeflate | None, extensions: list[str]) -> None:
+        """Compress messages, if that is among the ``extensions`` that were negotiated."""
+        if compression is not None:
+            codecs = compression.codecs(extensions, self._is_client)
+            self._deflater, self.stream.inflater = codecs
 
     def opened(self) -> Returned:
         """Called when the opening handshake has succeeded, before any message."""

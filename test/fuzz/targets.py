@@ -26,8 +26,8 @@ from ws4py.handshake import (
     check_response,
     make_environ,
     request_headers,
-    split_list,
 )
+from ws4py.headers import split_list
 from ws4py.limits import Limits
 from ws4py.server._opening import Answer, Opening, Site
 from ws4py.streaming import Stream

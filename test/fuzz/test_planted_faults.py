@@ -190,15 +190,15 @@ FAULTS_OF_TARGETS = [
     Fault(
         "space before a value is matched in two ways",
         "handshake",
-        "({_TOKEN}):([^",
-        "({_TOKEN}):[ \\t]*([^",
+        "({TOKEN}):([^",
+        "({TOKEN}):[ \\t]*([^",
         ("length",),
     ),
     Fault(
         "a list is split within quoted strings",
-        "handshake",
-        'parts = _split_elements(value) if \'"\' in value else value.split(",")',
-        'parts = value.split(",")',
+        "headers",
+        "parts = _split_quoted(value, separator) if '\"' in value else value.split(separator)",
+        "parts = value.split(separator)",
         ("lists",),
     ),
     Fault(

@@ -122,17 +122,16 @@ def endless_heads() -> None:
 
 @mutant(FRAMES, "a frame masked as the other role")
 def masks_unchecked() -> None:
-    def decode(buf: bytes, pos: int) -> Any:
-        missing, fin, opcode, length, key, start = framing.decode_header(buf, pos)
+    def decode(buf: bytes, pos: int, complaints: Any) -> Any:
+        missing, fin, opcode, length, key, start = framing.decode_header(buf, pos, complaints)
         return missing, fin, opcode, length, key or bytes(4), start
 
     streaming.decode_header = decode  # type: ignore[assignment]
 
 
 def accept_first_bytes(accepted: Callable[[int], bool]) -> None:
-    framing._COMPLAINTS = tuple(
-        None if accepted(first) else complaint
-        for first, complaint in enumerate(framing._COMPLAINTS)
+    streaming.PLAIN = tuple(
+        None if accepted(first) else complaint for first, complaint in enumerate(framing.PLAIN)
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ws4py import _tls, handshake
 from ws4py._body import BodyReader
+from ws4py.deflate import Compression, read_compression
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.limits import Limits
 from ws4py.transport import send_at_once
@@ -98,9 +99,11 @@ class WebSocketBaseClient(WebSocket):
         exclude_headers: The names of headers that are not to be sent.
         ssl_context: A context to use as it is, in place of ``ssl_options``.
         open_timeout: Seconds that :meth:`connect` takes at most; by default those of ``limits``.
+        compression: ``"deflate"``, or a :class:`ws4py.deflate.PerMessageDeflate`, to offer to
+            compress messages; None for none.
 
     Raises:
-        ValueError: The URL is not one.
+        ValueError: The URL or ``compression`` is not one.
         OSError: The name of the host cannot be resolved.
     """
 
@@ -123,8 +126,10 @@ class WebSocketBaseClient(WebSocket):
         *,
         ssl_context: ssl.SSLContext | None = None,
         open_timeout: float | None = None,
+        compression: Compression = None,
     ) -> None:
         self.url = url
+        self.compression = read_compression(compression)
         self.scheme, self.host, self.port, self.unix_socket_path, self.resource = parse_url(url)
         self.ssl_options = dict(ssl_options or {})
         self.ssl_context = ssl_context
@@ -163,7 +168,12 @@ class WebSocketBaseClient(WebSocket):
     def handshake_headers(self) -> list[tuple[str, str]]:
         """The headers of the request, as pairs. Override it to change them."""
         headers = handshake.request_headers(
-            self._host_header, self._wants_tls, self.key, self.protocols, self.extensions
+            self._host_header,
+            self._wants_tls,
+            self.key,
+            self.protocols,
+            self.extensions,
+            self.compression,
         )
         given = {name.lower() for name, _ in self.extra_headers} | set(self.exclude_headers)
         headers = [pair for pair in headers if pair[0].lower() not in given]
@@ -322,6 +332,7 @@ class WebSocketBaseClient(WebSocket):
             self.process_response_line(head.line.encode("latin-1"))
             fields = handshake.build_head("", head.fields)[2:]
             self.protocols, self.extensions = self.process_handshake_header(fields)
+            self._agree(self.compression, self.extensions)
         except HandshakeError as error:
             error.headers = head.fields
             if error.status is None:
@@ -362,7 +373,9 @@ class WebSocketBaseClient(WebSocket):
         if head is None:
             raise HandshakeError("Invalid response: the headers have no end")
         offers = self.protocols or (), self.extensions or ()
-        return handshake.check_response(head.fields, self.key.decode("ascii"), *offers)
+        return handshake.check_response(
+            head.fields, self.key.decode("ascii"), *offers, self.compression
+        )
 
     def handshake_ok(self) -> None:
         """Called when the handshake has succeeded: calls ``opened``.

@@ -12,6 +12,7 @@ from tornado.ioloop import IOLoop
 
 from ws4py.client import Headers
 from ws4py.client.asyncioclient import WebSocketClient
+from ws4py.deflate import Compression
 from ws4py.messaging import ABNORMAL
 
 __all__ = ["TornadoWebSocketClient"]
@@ -27,7 +28,8 @@ class TornadoWebSocketClient(WebSocketClient):
     Args:
         io_loop: The loop; by default the current one.
         url, protocols, extensions, heartbeat_freq, ssl_options, headers, exclude_headers,
-            ssl_context, open_timeout: As for :class:`ws4py.client.WebSocketBaseClient`.
+            ssl_context, open_timeout, compression: As for
+            :class:`ws4py.client.WebSocketBaseClient`.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class TornadoWebSocketClient(WebSocketClient):
         heartbeat_freq: float | None = None,
         ssl_context: ssl.SSLContext | None = None,
         open_timeout: float | None = None,
+        compression: Compression = None,
     ) -> None:
         self.io_loop = io_loop or IOLoop.current()
         super().__init__(
@@ -55,6 +58,7 @@ class TornadoWebSocketClient(WebSocketClient):
             exclude_headers,
             ssl_context=ssl_context,
             open_timeout=open_timeout,
+            compression=compression,
         )
 
     def connect(self) -> asyncio.Future[None]:  # type: ignore[override]

@@ -8,6 +8,7 @@ from inspect import iscoroutinefunction
 from logging import getLogger
 from typing import Any, Callable
 
+from ws4py.deflate import Compression, read_compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.limits import Limits
@@ -31,10 +32,11 @@ class Acceptor:
         limits: A :class:`ws4py.limits.Limits` for each websocket; None leaves its class's.
         heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
         is_async: Whether the callbacks of an :class:`ws4py.async_websocket.WebSocket` are awaited.
+        compression: ``"deflate"`` or a :class:`ws4py.deflate.PerMessageDeflate`; None for none.
 
     Raises:
         TypeError: ``handler_cls`` cannot be called, or has a callback that nobody would await.
-        ValueError: A subprotocol, an extension or an origin cannot be one.
+        ValueError: A subprotocol, an extension, an origin or ``compression`` cannot be one.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Acceptor:
         limits: Limits | None = None,
         heartbeat_freq: float | None = None,
         is_async: bool = False,
+        compression: Compression = None,
     ) -> None:
         handler: Any = handler_cls
         is_other = isinstance(handler, type) and not issubclass(handler, WebSocket)
@@ -58,7 +61,9 @@ class Acceptor:
         check_frequency(heartbeat_freq)
         check_callbacks(handler_cls, is_async)
         self.handler_cls = handler_cls
-        self.handshake = ServerHandshake(protocols or (), extensions or (), origins or ())
+        self.handshake = ServerHandshake(
+            protocols or (), extensions or (), origins or (), read_compression(compression)
+        )
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
 
@@ -83,6 +88,7 @@ class Acceptor:
         except Exception as error:
             logger.exception("A websocket could not be made")
             raise HandshakeError("Internal error", 500) from error
+        websocket._agree(self.handshake.compression, extensions)
         if self.limits is not None:
             websocket.limits = self.limits
         if websocket.heartbeat_freq is None:

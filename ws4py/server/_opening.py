@@ -11,6 +11,7 @@ from logging import getLogger
 from typing import Any, Callable, NamedTuple
 from wsgiref.handlers import SimpleHandler
 
+from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Head, HeadReader, build_head, build_switch, make_environ, refusal
 from ws4py.limits import Limits
@@ -53,10 +54,12 @@ class Site:
         http: A WSGI application that answers requests which ask for no upgrade; its responses are
             held in memory.
         is_async: Whether the callbacks of an :class:`ws4py.async_websocket.WebSocket` are awaited.
+        compression: ``"deflate"``, or a :class:`ws4py.deflate.PerMessageDeflate`, to compress
+            messages where a client offers that; None for none.
 
     Raises:
         TypeError: ``handler_cls`` is not one.
-        ValueError: A path, a subprotocol or an origin is not one.
+        ValueError: A path, a subprotocol, an origin or ``compression`` is not one.
     """
 
     def __init__(
@@ -70,10 +73,18 @@ class Site:
         heartbeat_freq: float | None = None,
         http: Callable[..., Any] | None = None,
         is_async: bool = False,
+        compression: Compression = None,
     ) -> None:
         def make(handler: Handler) -> Acceptor:
             return Acceptor(
-                handler, protocols, extensions, origins, limits, heartbeat_freq, is_async
+                handler,
+                protocols,
+                extensions,
+                origins,
+                limits,
+                heartbeat_freq,
+                is_async,
+                compression,
             )
 
         self.limits = limits or Limits()

@@ -82,9 +82,9 @@ class WebSocketASGIApplication:
         """The websockets that are connected now."""
         return iter(self._connected)
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
-        self._connected.broadcast(message, binary)
+        self._connected.broadcast(message, binary, compress)
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; do not wait for any."""

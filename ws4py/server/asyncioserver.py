@@ -25,6 +25,7 @@ from ssl import SSLContext
 from typing import Any, Callable
 
 from ws4py._asyncio import Connection, LoopTransport, WebSockets
+from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
 from ws4py.server._opening import Answer, Handler, Opening, Site
@@ -187,9 +188,9 @@ class WebSocketServer:
         """The websockets that are connected now."""
         return iter(self._connected)
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
-        self._connected.broadcast(message, binary)
+        self._connected.broadcast(message, binary, compress)
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; do not wait for any."""
@@ -263,6 +264,7 @@ def serve(
     limits: Limits | None = None,
     heartbeat_freq: float | None = 20.0,
     http: Callable[..., Any] | None = None,
+    compression: Compression = None,
     sock: socket | None = None,
     backlog: int = 1024,
     reuse_port: bool | None = None,
@@ -281,6 +283,8 @@ def serve(
             no heartbeat.
         http: A WSGI application that answers requests which ask for no upgrade. It is called in
             the loop's thread, so it has to be quick; its responses are held in memory.
+        compression: ``"deflate"``, or a :class:`ws4py.deflate.PerMessageDeflate`, to compress
+            messages where a client offers that; None for none.
 
     Returns:
         A server: ``await`` it, or use it in ``async with``, to start it.
@@ -288,7 +292,7 @@ def serve(
     Raises:
         OSError: When it is started: the address cannot be listened on.
         TypeError: ``handler_cls`` is not one, or has a callback that nobody would await.
-        ValueError: A path, a subprotocol or an origin is not one.
+        ValueError: A path, a subprotocol, an origin or ``compression`` is not one.
     """
     site = Site(
         handler_cls,
@@ -299,6 +303,7 @@ def serve(
         heartbeat_freq=heartbeat_freq,
         http=http,
         is_async=True,
+        compression=compression,
     )
     options: dict[str, Any] = {
         "host": host,

@@ -35,6 +35,7 @@ from cherrypy._cpserver import Server
 from cherrypy.process.plugins import SimplePlugin
 from cherrypy.process.servers import ServerAdapter
 
+from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.exc import HandshakeError
 from ws4py.handshake import refusal
@@ -117,6 +118,7 @@ class WebSocketTool(cherrypy.Tool):
         *,
         origins: Sequence[str | None] | None = None,
         limits: Limits | None = None,
+        compression: Compression = None,
     ) -> None:
         """Judge the request, and make the websocket of one that is accepted.
 
@@ -133,6 +135,8 @@ class WebSocketTool(cherrypy.Tool):
             origins: The values of Origin that are allowed; None among them allows a request
                 without one. With none, all are.
             limits: The :class:`ws4py.limits.Limits` of the websocket; None leaves its class's.
+            compression: ``"deflate"``, or a :class:`ws4py.deflate.PerMessageDeflate`, to compress
+                messages where a client offers that; None for none.
 
         Raises:
             cherrypy.HTTPError: The request is refused, or the websocket could not be made.
@@ -143,7 +147,15 @@ class WebSocketTool(cherrypy.Tool):
         # What answers instead of the handshake, now or later, says that the connection ends.
         cherrypy.serving.response.headers["Connection"] = "close"
         environ = request.wsgi_environ
-        acceptor = Acceptor(handler_cls, protocols, extensions, origins, limits, heartbeat_freq)
+        acceptor = Acceptor(
+            handler_cls,
+            protocols,
+            extensions,
+            origins,
+            limits,
+            heartbeat_freq,
+            compression=compression,
+        )
         try:
             accepted = acceptor.accept(environ)
             request.ws_handler = conn.make_websocket(acceptor, accepted, environ)
@@ -326,9 +338,9 @@ class WebSocketPlugin(SimplePlugin):
         else:
             self.manager.add(ws_handler)
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as its ``send`` takes it; wait for none."""
-        self.manager.broadcast(message, binary)
+        self.manager.broadcast(message, binary, compress)
 
     def cleanup(self) -> None:
         """Close all websockets with 1001, and wait for their ends; stop the plugin's own manager.

@@ -195,9 +195,9 @@ class GEventWebSocketPool(Pool):
         finally:
             self._websockets.discard(websocket)
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none."""
-        broadcast(list(self._websockets), message, binary)
+        broadcast(list(self._websockets), message, binary, compress)
 
     def clear(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; ``join`` waits for their ends.

@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Callable
 
+from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
@@ -55,6 +56,8 @@ class WebSocketServer:
             no heartbeat.
         http: A WSGI application that answers requests which ask for no upgrade. It is called in
             the server's thread, so it has to be quick; its responses are held in memory.
+        compression: ``"deflate"``, or a :class:`ws4py.deflate.PerMessageDeflate`, to compress
+            messages where a client offers that; None for none.
         manager: Drives the connections. One that is given is left alone at the end; it has to be
             started by whoever made it.
 
@@ -66,7 +69,7 @@ class WebSocketServer:
     Raises:
         OSError: The address cannot be listened on.
         TypeError: ``handler_cls`` is not one.
-        ValueError: A path, a subprotocol or an origin is not one.
+        ValueError: A path, a subprotocol, an origin or ``compression`` is not one.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class WebSocketServer:
         limits: Limits | None = None,
         heartbeat_freq: float | None = 20.0,
         http: Callable[..., Any] | None = None,
+        compression: Compression = None,
         manager: WebSocketManager | None = None,
     ) -> None:
         self.ssl_context = ssl_context
@@ -92,6 +96,7 @@ class WebSocketServer:
             limits=limits,
             heartbeat_freq=heartbeat_freq,
             http=http,
+            compression=compression,
         )
         self._openings: set[_Opening] = set()
         self._owns_manager = manager is None

@@ -24,6 +24,7 @@ from tornado.httputil import HTTPHeaders
 from tornado.web import RequestHandler, stream_request_body
 
 from ws4py._asyncio import Connection, WebSockets
+from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, Fields, Head, make_environ, refusal
 from ws4py.limits import Limits
@@ -56,13 +57,14 @@ class WebSocketHandler(RequestHandler):
         limits: Limits | None = None,
         heartbeat_freq: float | None = None,
         websockets: WebSockets | None = None,
+        compression: Compression = None,
     ) -> None:
         """Take the options of the route.
 
         Args:
             handler_cls: The class of the websockets. Callbacks may be coroutine functions in
                 subclasses of :class:`ws4py.async_websocket.WebSocket`.
-            protocols, extensions, origins, limits: As for
+            protocols, extensions, origins, limits, compression: As for
                 :class:`ws4py.server.standalone.WebSocketServer`.
             heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
             websockets: Has each websocket while it is connected: for broadcasts, and to close or
@@ -75,6 +77,7 @@ class WebSocketHandler(RequestHandler):
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
         self.websockets = websockets
+        self.compression = compression
 
     def prepare(self) -> Any:
         """Refuse a request with a body before that is read; overrides need not call this."""
@@ -106,6 +109,7 @@ class WebSocketHandler(RequestHandler):
                 self.limits,
                 self.heartbeat_freq,
                 is_async=True,
+                compression=self.compression,
             )
             sock = self.request.connection.stream.socket
             environ = self._make_environ(sock)

@@ -39,6 +39,7 @@ from threading import Condition
 from typing import Any, Callable, Union
 from wsgiref.util import is_hop_by_hop
 
+from ws4py.deflate import Compression
 from ws4py.draining import GRACE, check_drain, draining, go_away
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, build_switch, refusal
@@ -69,13 +70,15 @@ class WebSocketWSGIApplication:
         origins: The values of Origin that are allowed; with none, all are.
         limits: The :class:`ws4py.limits.Limits` of the websockets; None leaves their class's.
         heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
+        compression: ``"deflate"``, or a :class:`ws4py.deflate.PerMessageDeflate`, to compress
+            messages where a client offers that; None for none.
         manager: Connections are handed off to it. Either a WebSocketManager, which whoever made
             it starts in this process, closes and stops; or what makes one, such as the class:
             that is started when it is needed, and drained when the process ends.
 
     Raises:
         TypeError: ``handler_cls`` or ``manager`` is not one.
-        ValueError: A subprotocol, an extension or an origin cannot be one.
+        ValueError: A subprotocol, an extension, an origin or ``compression`` cannot be one.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class WebSocketWSGIApplication:
         origins: Sequence[str | None] | None = None,
         limits: Limits | None = None,
         heartbeat_freq: float | None = None,
+        compression: Compression = None,
         manager: Manager | None = None,
     ) -> None:
         self.protocols = protocols
@@ -95,6 +99,7 @@ class WebSocketWSGIApplication:
         self.origins = origins
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
+        self.compression = compression
         self.manager = manager
         self._make_acceptor()  # An argument that cannot be one is refused here.
         if not (manager is None or isinstance(manager, WebSocketManager) or callable(manager)):
@@ -116,6 +121,7 @@ class WebSocketWSGIApplication:
             self.origins,
             self.limits,
             self.heartbeat_freq,
+            compression=self.compression,
         )
 
     def make_websocket(
@@ -284,12 +290,12 @@ class WebSocketWSGIApplication:
             is_here = self._made_in == os.getpid()
             return [*self._held.values(), *((self._made if is_here else None) or ())]
 
-    def broadcast(self, message: Any, binary: bool = False) -> None:
+    def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket in this process, as ``send`` takes it; wait for none.
 
         Those that a manager drives which was given ready-made are for that one to send to.
         """
-        broadcast(self._websockets, message, binary)
+        broadcast(self._websockets, message, binary, compress)
 
     def drain(self, seconds: float | None = None) -> None:
         """Close all websockets in this process, as ``close_all()`` does, and wait for their ends.
