@@ -1,0 +1,385 @@
+"""Sending compressed messages: which ones, in which order, and what is kept of them."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from test.helpers import TIMEOUT, RecordingSocket, RecordingWebSocket, eventually, frame
+from ws4py.deflate import PerMessageDeflate
+from ws4py.framing import OPCODE_BINARY, OPCODE_CONTINUATION, OPCODE_TEXT, RSV1, decode_header
+from ws4py.limits import Limits
+from ws4py.manager import WebSocketManager
+from ws4py.messaging import BinaryMessage, PingControlMessage, TextMessage
+from ws4py.sending import broadcast
+from ws4py.websocket import WebSocket
+
+TEXT, BINARY = OPCODE_TEXT | RSV1, OPCODE_BINARY | RSV1
+AGREED = "permessage-deflate"
+FORGETFUL = "permessage-deflate; server_no_context_takeover"
+LONG = b"0123456789 " * 30
+
+Message = tuple[int, bytes]
+
+
+class Reading:
+    """The frames of a server, and the messages that they inflate to."""
+
+    def __init__(self, keeps_context: bool = True) -> None:
+        self._keeps_context = keeps_context
+        self._inflater = zlib.decompressobj(-15)
+        self._rest = b""
+        self._message: Message | None = None
+        #: The opcode, with RSV1, and the size of each frame.
+        self.frames: list[tuple[int, int]] = []
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the messages that ``data`` completes, control frames included."""
+        self._rest += data
+        while True:
+            first = self._rest[:1]
+            missing, fin, opcode, length, _, start = decode_header(self._rest, 0, (None,) * 256)
+            if missing or len(self._rest) < start + length:
+                return
+            payload, self._rest = self._rest[start : start + length], self._rest[start + length :]
+            assert first[0] & 0x30 == 0
+            self.frames.append((opcode, length))
+            yield from self._take(opcode, payload, bool(fin))
+
+    def _take(self, opcode: int, payload: bytes, fin: bool) -> Iterator[Message]:
+        if opcode & 0x8:
+            yield opcode, payload
+            return
+        if opcode & 0xF:
+            assert self._message is None, "a message begins within another one"
+            self._message = (opcode, b"")
+        assert self._message is not None
+        kind, begun = self._message
+        if kind & RSV1:
+            payload = self._inflater.decompress(payload + (b"\x00\x00\xff\xff" if fin else b""))
+        self._message = (kind, begun + payload)
+        if fin:
+            yield self._message
+            self._message = None
+            if not self._keeps_context:
+                self._inflater = zlib.decompressobj(-15)
+
+
+def agree(ws: WebSocket, agreed: str = AGREED, **options: Any) -> None:
+    """Do what an opening handshake does that has agreed on compression."""
+    ws._agree(PerMessageDeflate(**options), [agreed])
+
+
+def sent(ws: WebSocket, sock: RecordingSocket, reading: Reading) -> list[Message]:
+    messages = list(reading.feed(bytes(sock.sent)))
+    sock.sent.clear()
+    return messages
+
+
+@pytest.mark.parametrize(
+    ("payload", "options", "message"),
+    [
+        (LONG, {}, (TEXT, LONG)),
+        (LONG.decode(), {}, (TEXT, LONG)),
+        (bytearray(LONG), {"binary": True}, (BINARY, LONG)),
+        (TextMessage(LONG), {}, (TEXT, LONG)),
+        (BinaryMessage(LONG), {}, (BINARY, LONG)),
+        (LONG * 1000, {"binary": True}, (BINARY, LONG * 1000)),
+        (LONG, {"compress": False}, (OPCODE_TEXT, LONG)),
+        (LONG[:255], {}, (OPCODE_TEXT, LONG[:255])),
+        (LONG[:256], {}, (TEXT, LONG[:256])),
+        ("ä" * 128, {}, (TEXT, "ä".encode() * 128)),
+        (b"", {}, (OPCODE_TEXT, b"")),
+        (PingControlMessage("?"), {}, (9, b"?")),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_message_is_compressed_unless_it_is_small_or_is_not_to_be(
+    payload: Any, options: dict[str, bool], message: Message
+) -> None:
+    sock = RecordingSocket()
+    ws, reading = WebSocket(sock), Reading()
+    agree(ws)
+    for _ in range(2):
+        ws.send(payload, **options)
+        assert sent(ws, sock, reading) == [message]
+    ws.terminate()
+
+
+def test_a_threshold_of_0_compresses_all_but_control_frames() -> None:
+    sock = RecordingSocket()
+    ws, reading = WebSocket(sock), Reading()
+    agree(ws, threshold=0)
+    for payload in (b"", b"a", b""):
+        ws.send(payload)
+    ws.ping("?")
+    ws.close()
+    expected = [(TEXT, b""), (TEXT, b"a"), (TEXT, b""), (9, b"?"), (8, b"\x03\xe8")]
+    assert sent(ws, sock, reading) == expected
+    ws.terminate()
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_generator_is_sent_in_as_many_frames_as_it_has_chunks(compress: bool) -> None:
+    sock = RecordingSocket()
+    ws, reading = WebSocket(sock), Reading()
+    agree(ws)
+    ws.send((chunk for chunk in ("one", "", "three", "")), compress=compress)
+    kind = TEXT if compress else OPCODE_TEXT
+    assert sent(ws, sock, reading) == [(kind, b"onethree")]
+    assert [opcode for opcode, _ in reading.frames] == [kind] + [OPCODE_CONTINUATION] * 3
+    ws.terminate()
+
+
+def test_the_payload_that_a_generator_is_sent_in_can_be_read_at_once(pair: Any) -> None:
+    ours, theirs = pair
+    ws = WebSocket(ours)
+    agree(ws)
+    inflater = zlib.decompressobj(-15)
+
+    def chunks() -> Iterator[bytes]:
+        for chunk in (b"first", b"second", b"third"):
+            yield chunk
+            if chunk != b"first":  # The frame before has left: one chunk is looked ahead.
+                data = theirs.recv(1000)
+                read.append(inflater.decompress(data[2:]))
+
+    read: list[bytes] = []
+    ws.send(chunks())
+    assert read == [b"first", b"second"]
+    ws.terminate()
+
+
+@pytest.mark.parametrize("payload", [5, None, [LONG], memoryview(LONG)], ids=repr)
+def test_what_cannot_be_sent_is_refused_as_without_compression(payload: Any) -> None:
+    ws = WebSocket(RecordingSocket())
+    agree(ws)
+    with pytest.raises(ValueError, match="Unsupported type"):
+        ws.send(payload)
+    with pytest.raises(TypeError, match="str cannot be sent as a binary message"):
+        ws.send("text", binary=True)
+    ws.terminate()
+
+
+def test_replies_that_gather_are_compressed_in_their_order() -> None:
+    class Echo(WebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(message.data, message.is_binary)
+
+    sock = RecordingSocket()
+    ws, reading = Echo(sock), Reading()
+    agree(ws)
+    messages = [b"%d " % i * (i + 1) for i in range(300)]
+    ws.process(b"".join(frame(OPCODE_TEXT, message) for message in messages))
+    received = sent(ws, sock, reading)
+    assert [data for _, data in received] == messages
+    assert {opcode for opcode, _ in received} == {OPCODE_TEXT, TEXT}
+    ws.terminate()
+
+
+@contextmanager
+def reading_all(peer: socket.socket, reading: Reading, count: int) -> Iterator[list[Message]]:
+    """Read ``count`` messages in a thread of its own, until the end of the block."""
+    messages: list[Message] = []
+
+    def read() -> None:
+        while len(messages) < count:
+            data = peer.recv(1 << 16)
+            assert data
+            messages.extend(reading.feed(data))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    yield messages
+    thread.join(TIMEOUT)
+    assert not thread.is_alive(), f"{len(messages)} of {count} messages came"
+
+
+SENDERS, EACH = 6, 120
+
+
+def load(sender: int, number: int) -> bytes:
+    size = random.Random(sender * 1000 + number).choice([10, 300, 3000, 40_000])
+    return b"%d/%d:" % (sender, number) + b"%d," % sender * (size // 2)
+
+
+def chunks_of(data: bytes) -> Iterator[bytes]:
+    for at in range(0, len(data), 1000):
+        yield data[at : at + 1000]
+
+
+def send_all(ws: WebSocket, sender: int) -> None:
+    for number in range(EACH):
+        data = load(sender, number)
+        if number % 10 == 7:
+            ws.send(chunks_of(data))
+        else:
+            ws.send(data)
+        if number % 25 == 3:
+            ws.ping("?")
+
+
+@pytest.mark.parametrize("driven", ["by a thread", "by a loop"])
+def test_what_many_threads_send_is_compressed_in_the_order_of_the_wire(
+    driven: str, pair: Any, manager: WebSocketManager
+) -> None:
+    class Answers(RecordingWebSocket):
+        limits = Limits(max_queue=None)
+
+        def opened(self) -> None:
+            agree(self)
+            super().opened()
+
+        def received_message(self, message: Any) -> None:
+            send_all(self, 0)
+
+    ours, theirs = pair
+    ws = Answers(ours)
+    runs = threading.Thread(target=ws.run)
+    runs.start() if driven == "by a thread" else manager.add(ws)
+    assert ws.next_event() == ("opened",)
+    pings = SENDERS * len(range(3, EACH, 25))
+    with reading_all(theirs, Reading(), SENDERS * EACH + pings) as messages:
+        threads = [
+            threading.Thread(target=send_all, args=(ws, sender)) for sender in range(1, SENDERS)
+        ]
+        for thread in threads:
+            thread.start()
+        theirs.sendall(frame(OPCODE_TEXT, b"go"))
+        for thread in threads:
+            thread.join(TIMEOUT)
+    data = [payload for opcode, payload in messages if opcode != 9]
+    for sender in range(SENDERS):
+        mine = [each for each in data if each.startswith(b"%d/" % sender)]
+        assert mine == [load(sender, number) for number in range(EACH)]
+    ws.terminate()
+    assert ws.ended.wait(TIMEOUT)
+    if runs.ident:
+        runs.join(TIMEOUT)
+
+
+# What is kept.
+
+
+def test_what_is_kept_for_the_next_message_is_let_go_of_when_that_is_long_in_coming(
+    pair: Any,
+) -> None:
+    ours, theirs = pair
+    ws, reading = WebSocket(ours), Reading()
+    agree(ws, idle_release=0.05)
+    for _ in range(2):
+        ws.send(LONG)
+        eventually(lambda: ws._deflater._compressor is None, "it is still kept")  # type: ignore[union-attr]
+    ws.send(LONG)
+    ws.send(LONG)
+    messages: list[Message] = []
+    while len(messages) < 4:
+        messages += reading.feed(theirs.recv(4096))
+    assert messages == [(TEXT, LONG)] * 4
+    sizes = [size for _, size in reading.frames]
+    assert sizes[3] < sizes[0] / 2
+    assert sizes[0] == sizes[1] == sizes[2]
+    ws.terminate()
+
+
+def test_what_is_in_use_is_not_let_go_of(pair: Any) -> None:
+    ours, theirs = pair
+    ws = WebSocket(ours)
+    agree(ws, idle_release=0.02)
+    compressors = []
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(8):
+            yield LONG
+            threading.Event().wait(0.02)
+            compressors.append(ws._deflater._compressor)  # type: ignore[union-attr]
+
+    ws.send(chunks())
+    assert len(set(compressors[1:])) == 1
+    assert list(Reading().feed(theirs.recv(1 << 16))) == [(TEXT, LONG * 8)]
+    ws.terminate()
+
+
+def test_without_idle_release_it_is_kept_and_nothing_is_left_at_the_end(pair: Any) -> None:
+    ours, _theirs = pair
+    ws = WebSocket(ours)
+    agree(ws, idle_release=None)
+    ws.send(LONG)
+    assert ws._deflater is not None
+    assert ws._deflater._compressor is not None
+    assert ws._idle_timer is None
+    ws.terminate()
+    assert ws._deflater is None
+
+
+@pytest.mark.usefixtures("no_thread_left")
+def test_the_end_of_a_connection_is_the_end_of_its_timer(pair: Any) -> None:
+    ours, _theirs = pair
+    ws = WebSocket(ours)
+    agree(ws, idle_release=3600)
+    ws.send(LONG)
+    assert ws._idle_timer is not None
+    ws.terminate()
+    assert ws._idle_timer is None
+
+
+# Broadcasts.
+
+
+def group(*agreements: str | None) -> tuple[list[Any], list[RecordingSocket]]:
+    socks = [RecordingSocket() for _ in agreements]
+    members = [WebSocket(sock) for sock in socks]
+    for member, agreed in zip(members, agreements):
+        if agreed is not None:
+            agree(member, agreed)
+    return members, socks
+
+
+def test_a_broadcast_is_compressed_once_for_those_that_keep_no_context(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    narrow = FORGETFUL + "; server_max_window_bits=9"
+    members, socks = group(None, AGREED, FORGETFUL, FORGETFUL, narrow, FORGETFUL, AGREED)
+    made: list[tuple[Any, ...]] = []
+    compressobj = zlib.compressobj
+    monkeypatch.setattr(zlib, "compressobj", lambda *args: made.append(args) or compressobj(*args))
+    for message in (LONG, LONG.decode()):
+        broadcast(members, message)
+    # For each message: 12 bits once for all that forget, and 9; and one each that is kept.
+    assert sorted(args[2] for args in made) == [-12] * 4 + [-9] * 2
+    kinds = [OPCODE_TEXT, *[TEXT] * 6]
+    for member, sock, kind in zip(members, socks, kinds):
+        reading = Reading(member._deflater is None or member._deflater.keeps_context)
+        assert sent(member, sock, reading) == [(kind, LONG)] * 2
+        member.terminate()
+
+
+def test_a_broadcast_that_is_not_to_be_compressed_is_not() -> None:
+    members, socks = group(None, AGREED, FORGETFUL)
+    broadcast(members, LONG, compress=False)
+    broadcast(members, (chunk for chunk in (LONG, LONG)), compress=False)
+    broadcast(members, b"small")
+    for member, sock in zip(members, socks):
+        expected = [(OPCODE_TEXT, LONG), (OPCODE_TEXT, LONG * 2), (OPCODE_TEXT, b"small")]
+        assert sent(member, sock, Reading()) == expected
+        member.terminate()
+
+
+def test_a_broadcast_goes_through_a_send_that_is_overridden() -> None:
+    class Shout(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            super().send(payload.upper(), binary)
+
+    sock = RecordingSocket()
+    ws = Shout(sock)
+    agree(ws, FORGETFUL)
+    broadcast([ws], b"abc" * 100)
+    assert sent(ws, sock, Reading(False)) == [(TEXT, b"ABC" * 100)]
+    ws.terminate()
