@@ -266,6 +266,27 @@ def test_only_the_origins_that_were_named_are_allowed(engine: str) -> None:
             assert refused.value.status == 403
 
 
+@pytest.mark.parametrize(
+    ("engine", "options", "agreed"),
+    [
+        *[(engine, ["--compression", "deflate"], ["permessage-deflate"]) for engine in ENGINES],
+        ("standalone", [], []),
+        ("asgi", [], []),  # where the host would do so by itself
+    ],
+)
+def test_messages_are_compressed_where_that_was_asked_for(
+    engine: str, options: list[str], agreed: list[str]
+) -> None:
+    text = "again and " * 100
+    with (
+        Serving("--engine", engine, *options) as server,
+        Client(server.url, compression="deflate") as client,
+    ):
+        assert [extension.partition(";")[0] for extension in client.extensions] == agreed
+        client.send(text)
+        assert client.next_event() == ("text", text.encode())
+
+
 @every_engine
 def test_a_heartbeat_sends_pings(engine: str) -> None:
     with Serving("--engine", engine, "--heartbeat", "0.05") as server:

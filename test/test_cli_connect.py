@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
-from test.helpers import TIMEOUT, echo_server, url_of
+from test.helpers import TIMEOUT, echo_server, only_websocket, url_of
 from test.test_cli import ROOT, Program
 from ws4py.websocket import WebSocket
 
@@ -54,8 +54,8 @@ def engine(request: pytest.FixtureRequest) -> None:
 class Connected(Program):
     """``python -m ws4py connect``."""
 
-    def __init__(self, url: str, **options: Any):
-        super().__init__("-X", "dev", *COMMAND, url, **options)
+    def __init__(self, url: str, *arguments: str, **options: Any):
+        super().__init__("-X", "dev", *COMMAND, url, *arguments, **options)
 
 
 @pytest.fixture
@@ -95,6 +95,18 @@ def test_a_program_can_be_piped_in(url: str) -> None:
     expected = [f"< you said {number}" for number in range(1000)]
     assert done.stdout.splitlines() == expected + ["Connection closed: 1000"]
     assert done.stderr == ""
+
+
+def test_messages_are_compressed_where_that_was_asked_for() -> None:
+    with (
+        echo_server(Talking, compression="deflate") as server,
+        Connected(url_of(server), "--compression", "deflate") as program,
+    ):
+        program.type(b"again and " * 100 + b"\n")
+        assert program.line() == "< you said " + "again and " * 100
+        extensions = only_websocket(server).extensions
+    assert extensions
+    assert extensions[0].startswith("permessage-deflate")
 
 
 def test_an_empty_line_is_an_empty_message(url: str) -> None:

@@ -135,6 +135,13 @@ def test_an_engine_that_does_not_exist_is_named() -> None:
     assert "'twisted'" in refused("serve", "--engine", "twisted")
 
 
+@pytest.mark.parametrize("command", [("serve",), ("connect", "ws://localhost/")])
+def test_a_compression_that_does_not_exist_is_named(command: tuple[str, ...]) -> None:
+    line = refused(*command, "--compression", "gzip")
+    assert "--compression" in line
+    assert "'gzip'" in line
+
+
 @pytest.mark.parametrize("arguments", [(), ("listen",), ("connect",), ("serve", "--colour")])
 def test_what_is_no_command_is_refused(arguments: tuple[str, ...]) -> None:
     refused(*arguments)
