@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from test.autobahn.processes import accepts, free_port
-from test.helpers import Recorder, echo_server, eventually, url_of
+from test.helpers import Recorder, echo_server, eventually, read_to_end, url_of
 from test.test_cli import ROOT, Program
 from ws4py.client.threadedclient import WebSocketClient
 
@@ -100,6 +101,10 @@ def test_the_example_of_a_server_answers_and_ends_by_ctrl_c(
             messages.append(client.next_event())
         if "held" in command:
             client.close()  # gunicorn waits for what holds its worker.
+        if "handed_off" in command:  # Until the next request ends, it may be at work on the first.
+            with socket.create_connection(("localhost", port)) as plain:
+                plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert read_to_end(plain).startswith(b"HTTP/1.1 426")
         program.end(signal.SIGINT)
         # uvicorn says 1012 before it tells the application.
         assert client.all_events()[-1][1] in (1000, 1001, 1012), client.all_events()

@@ -108,8 +108,13 @@ class Loop:
             wanted, was = (read, write), self._interests.get(fd, (False, False))
             if wanted == was or fd not in self._watchers:
                 return
-            self._register(fd, wanted, was)
+            # First, so that an exception of a signal's handler leaves no wrong note behind.
             self._interests[fd] = wanted
+            try:
+                self._register(fd, wanted, was)
+            except Exception:
+                self._interests[fd] = was
+                raise
         self._wake_other()
 
     def _register(self, fd: int, wanted: tuple[bool, bool], was: tuple[bool, bool]) -> None:

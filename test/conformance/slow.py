@@ -87,8 +87,8 @@ def iter_of(message: bytes) -> Any:
 
 def read_message(peer: Any) -> bytes:
     """Read a message, in however many frames."""
-    message, fin = b"", 0
+    message, fin = bytearray(), 0
     while not fin:
         fin, _, payload = peer.frame()
         message += payload
-    return message
+    return bytes(message)
