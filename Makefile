@@ -21,8 +21,8 @@ ENGINE ?= standalone
 
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -ra
-# Unit tests wait for sockets and programs, more than they compute: two run at the same time.
-TWO := -n 2 --dist loadfile
+# Unit tests wait for sockets and programs, more than they compute.
+SEVERAL := -n 4 --dist loadgroup --no-loadscope-reorder
 AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)')
 UNIT := not autobahn and not browser and not stress and not fuzz and not hostile
 
@@ -54,12 +54,12 @@ format: venv  ## mend what can be mended by machine
 	$(BIN)/ruff format .
 
 test: venv wstest  ## run the whole test suite
-	$(PYTEST) $(TWO) -m '$(UNIT)' $(PYTEST_ARGS)
+	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
 	$(PYTEST) -n 2 -m hostile $(PYTEST_ARGS)
 	$(PYTEST) -m 'not ($(UNIT)) and not hostile' $(PYTEST_ARGS)
 
 unit: venv  ## run the tests that need nothing but Python
-	$(PYTEST) $(TWO) -m '$(UNIT)' $(PYTEST_ARGS)
+	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
 
 # Of what the command line, the engines' processes and the heads of requests do, nothing is masked.
 UNMASKED := --ignore-glob='test/test_cli*' --ignore-glob='test/test_draining*' \
@@ -69,7 +69,7 @@ UNMASKED := --ignore-glob='test/test_cli*' --ignore-glob='test/test_draining*' \
 
 wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
 	$(MAKE) venv EXTRAS=,wsaccel VENV=.venv-wsaccel
-	.venv-wsaccel/bin/python -m pytest -ra $(TWO) $(UNMASKED) \
+	.venv-wsaccel/bin/python -m pytest -ra $(SEVERAL) $(UNMASKED) \
 		-m '$(UNIT) and not conformance or wsaccel' $(PYTEST_ARGS)
 
 hostile: venv  ## attack every engine and every client from outside

@@ -20,14 +20,39 @@ from ws4py.manager import WebSocketManager
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell what one worker is to run, where tests run in several; what takes long comes first.
+
+    That is a file, an engine of the conformance class, or a test that is marked ``apart``.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: (not item.get_closest_marker("apart"), "link" not in _params(item)))
+
+
+def _params(item: pytest.Item) -> dict[str, Any]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def _group(item: pytest.Item) -> str:
+    if item.get_closest_marker("apart"):
+        return item.nodeid
+    if item.get_closest_marker("conformance"):
+        for value in _params(item).values():
+            engine = value[0] if isinstance(value, tuple) else value
+            if hasattr(engine, "is_client"):
+                return str(engine.name)
+    return item.path.name
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print how many cases of the conformance class each engine has run."""
-    for report in terminalreporter.stats.get("passed", []):
-        engines = dict(report.user_properties).get("conformance")
-        if engines is not None:
-            terminalreporter.section("conformance: engine, cases run, cases left out")
-            for engine, ran, left_out in engines:
-                terminalreporter.line(f"{engine:16} {ran:4} {left_out:4}")
+    properties = [dict(each.user_properties) for each in terminalreporter.stats.get("passed", [])]
+    engines = [each["conformance"] for each in properties if "conformance" in each]
+    if engines:
+        terminalreporter.section("conformance: engine, cases run, cases left out")
+    for engine, ran, left_out in sorted(engines):
+        terminalreporter.line(f"{engine:16} {ran:4} {left_out:4}")
 
 
 @pytest.fixture(scope="session")

@@ -70,21 +70,21 @@ class TestConformance(Messages, Closing, Failing, Ending, SlowConsumers, Serving
     """What a WebSocket does, whoever moves its bytes."""
 
 
+@pytest.mark.parametrize("engine", [pytest.param(each, id=each.name) for each in ENGINES])
 def test_every_engine_has_run_every_case(
-    request: pytest.FixtureRequest, record_property: Any
+    engine: Any, request: pytest.FixtureRequest, record_property: Any
 ) -> None:
     """What an engine has not run stands in SKIPS, or is of TLS, which it has not.
 
     The numbers are printed at the end of all tests: see test/conftest.py.
     """
     selected = [item for item in request.session.items if item.cls is TestConformance]
-    if len(selected) != sum(cases_of(engine) for engine in ENGINES):
+    if len(selected) != sum(cases_of(each) for each in ENGINES):
         pytest.skip("not every case was selected, so they cannot be counted")
-    names = [engine.name for engine in ENGINES]
-    record_property("conformance", [(name, ran[name], left_out[name]) for name in names])
-    for engine in ENGINES:
-        assert ran[engine.name] + left_out[engine.name] == cases_of(engine), engine.name
-        assert bool(left_out[engine.name]) is any(engine.name == name for name, _ in SKIPS)
+    name = engine.name
+    record_property("conformance", (name, ran[name], left_out[name]))
+    assert ran[name] + left_out[name] == cases_of(engine)
+    assert bool(left_out[name]) is any(name == skipped for skipped, _ in SKIPS)
     tests = {item.originalname for item in selected}
     assert {test.partition(" ")[0] for _, test in SKIPS} <= tests, "SKIPS has an unknown test"
 

@@ -84,6 +84,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.apart
 @pytest.mark.parametrize("engine", ["gevent", "not gevent"])
 def test_in_a_patched_process_all_behaves_as_before(engine: str) -> None:
     chosen = f"({ENGINES} or not test_conformance) and {engine}"
