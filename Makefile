@@ -8,7 +8,7 @@ EXTRAS ?=
 # More arguments for every pytest started here: make unit PYTEST_ARGS='-x -k close'
 PYTEST_ARGS ?=
 # What `make autobahn` runs: a set of cases, or one case or pattern of cases: CASE='6.4.*'
-SET ?= core+9
+SET ?= full
 CASE ?=
 # `make fuzz` tries COUNT streams, and lets atheris try TARGETS for SECONDS each. The same SEED
 # makes the same streams.
@@ -23,7 +23,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -ra
 # Unit tests wait for sockets and programs, more than they compute.
 SEVERAL := -n 4 --dist loadgroup --no-loadscope-reorder
-AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)')
+AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)' --shards 2)
 UNIT := not autobahn and not browser and not stress and not fuzz and not hostile
 
 .DEFAULT_GOAL := help
@@ -78,9 +78,13 @@ hostile: venv  ## attack every engine and every client from outside
 control: venv  ## turn the same attacks against the library websockets (ten minutes)
 	$(BIN)/python -m test.hostile.control
 
-autobahn: venv  ## run the Autobahn suite on every engine (CASE=6.4.3, SET=full)
+# The page is made of whole runs of all alone.
+autobahn: venv  ## run the Autobahn suite on every engine (SET=ci, CASE=6.4.3), and write its page
 	sh test/autobahn/setup.sh .wstest
 	$(AUTOBAHN) --all
+ifeq ($(SET)$(CASE),full)
+	$(BIN)/python -m test.autobahn.page docs/conformance.md
+endif
 
 # The Autobahn suite runs on CPython 2.7 only, so it has an environment of its own. Status 3 means
 # that there is no 2.7 here: its tests are then skipped, and say so.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+SERVE = "ws4py serve --compression deflate"
 #: The ports that fuzzingclient.json names, by engine.
 PORTS = {
     "standalone": 9000,
@@ -46,7 +47,7 @@ def run(engines: Sequence[str]) -> None:
     """Run servers until they have ended, which Ctrl-C and SIGTERM make them do."""
     servers = [
         subprocess.Popen(
-            [sys.executable, "-m", "ws4py", "serve", "--engine", engine, "--port", str(port)],
+            [sys.executable, "-m", *f"{SERVE} --engine {engine} --port {port}".split()],
             cwd=ROOT,
         )
         for engine, port in PORTS.items()

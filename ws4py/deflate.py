@@ -136,8 +136,6 @@ class PerMessageDeflate:
             agreed = _read(answer)
             if agreed is None or None in (agreed.get(name, 0) for name in _WINDOWS):
                 raise ValueError(f"'{answer}' is no answer that a server can give")
-            if (agreed.get("client_max_window_bits") or 0) > self.client_max_window_bits:
-                raise ValueError(f"'{answer}' allows more than was offered")
         if len(ours) > 1:
             raise ValueError(f"{NAME} is used twice")
         return [answer for answer in answers if answer.name != NAME]

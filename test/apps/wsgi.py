@@ -46,8 +46,8 @@ class Site:
         return [body]
 
 
-held = Site()
-handed_off = Site(manager=WebSocketManager)
+held = Site(compression="deflate")
+handed_off = Site(manager=WebSocketManager, compression="deflate")
 
 
 def serve_wsgiref(port: int, application: Any) -> None:

@@ -25,6 +25,19 @@ GROUP_SIZES = {
 }
 ALL = tuple(f"{group}.{n}" for group, size in GROUP_SIZES.items() for n in range(1, size + 1))
 
+CATEGORIES = {
+    1: "framing",
+    2: "Pings and Pongs",
+    3: "reserved bits",
+    4: "opcodes",
+    5: "fragmentation",
+    6: "UTF-8",
+    7: "closing",
+    9: "limits and performance",
+    10: "miscellaneous",
+    12: "compression of various data",
+    13: "compression with various parameters",
+}
 PERFORMANCE = 9
 COMPRESSION = (12, 13)
 SMALL = 6  # case n of a compression group sends messages that grow with n

@@ -35,7 +35,8 @@ def clients(client_class: type, url: str, agent: str) -> Iterator[Any]:
     """Yield the clients that are to talk, one after the other: wstest is the server."""
 
     def make(behaviour: type, resource: str) -> Any:
-        return type("Client", (behaviour, client_class), {})(f"{url}/{resource}")
+        client = type("Client", (behaviour, client_class), {})
+        return client(f"{url}/{resource}", compression="deflate")
 
     counting = make(Count, "getCaseCount")
     yield counting

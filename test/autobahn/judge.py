@@ -2,24 +2,27 @@
 
 Strict: NON-STRICT is bad, so are UNIMPLEMENTED, a case without a result and a result nobody asked
 for. Only three cases have no right answer (RFC 6455 leaves their outcome open); wstest calls these
-INFORMATIONAL.
+INFORMATIONAL. And what wstest does not look at: a case of 12 or 13 with messages of 256 octets or
+more, of which the endpoint has compressed none, is UNCOMPRESSED, and bad.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from .cases import Cases, category
+from .frames import Sent, is_about_compression, lacks_compression, total
 
 OK = "OK"
 NON_STRICT = "NON-STRICT"
 INFORMATIONAL = "INFORMATIONAL"
 MISSING = "MISSING"
 UNEXPECTED = "UNEXPECTED"
+UNCOMPRESSED = "UNCOMPRESSED"
 
 INFORMATIONAL_CASES = frozenset({"7.1.6", "7.13.1", "7.13.2"})
 
@@ -46,10 +49,13 @@ class Report:
     agent: str
     cases: Cases
     outcomes: Mapping[str, str]
+    sent: Mapping[str, Sent]  # by case
     seconds: Mapping[
         int, float
     ]  # by category, from the end of each opening handshake to the end of TCP
     wall_seconds: float = 0.0
+    date: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)  # by name of the program or package
     epilogue: str = ""  # printed below the table
 
     @property
@@ -65,10 +71,21 @@ class Report:
         """Return how many cases ended in ``outcome``."""
         return list(self.outcomes.values()).count(outcome)
 
+    def by_category(self) -> dict[int, list[str]]:
+        """Return the cases of each category."""
+        ordered = sorted(self.outcomes, key=category)
+        return {number: list(cases) for number, cases in groupby(ordered, category)}
+
+    def compressible(self) -> Sent:
+        """Return what was sent in the cases of 12 and 13."""
+        return total(self.sent, filter(is_about_compression, self.outcomes))
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain JSON data."""
         return {
             "agent": self.agent,
+            "date": self.date,
+            "versions": self.versions,
             "set": self.cases.name,
             "planned": len(self.cases),
             "counts": Counter(self.outcomes.values()),
@@ -76,22 +93,53 @@ class Report:
             "seconds": self.seconds,
             "wall_seconds": round(self.wall_seconds, 1),
             "outcomes": self.outcomes,
+            "compressible": self.compressible().as_json(),
+            "sent": {case: sent.as_json() for case, sent in self.sent.items()},
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Report:
+        """Return the report from which as_json() made ``data``."""
+        return cls(
+            agent=data["agent"],
+            cases=Cases(data["set"], tuple(data["outcomes"])),
+            outcomes=data["outcomes"],
+            sent={case: Sent.from_json(counts) for case, counts in data["sent"].items()},
+            seconds={int(number): seconds for number, seconds in data["seconds"].items()},
+            wall_seconds=data["wall_seconds"],
+            date=data["date"],
+            versions=data["versions"],
+        )
 
     def __str__(self) -> str:
         title = f"{self.agent}: {len(self.cases)} cases ({self.cases.name}), {len(self.bad)} bad"
-        lines = [f"{title}, {self.wall_seconds:.1f} s", "", *_table(self), *_bad_lines(self.bad)]
+        lines = [f"{title}, {self.wall_seconds:.1f} s", "", *_table(self), *bad_lines(self.bad)]
+        sent = self.compressible()
+        lines += [f"{'compression':<18}{sent}"] if sent.inflated else []
         return "\n".join([*lines, "", self.epilogue] if self.epilogue else lines)
 
 
 def judge(
-    agent: str, cases: Cases, results: Results, wall_seconds: float = 0.0, epilogue: str = ""
+    agent: str,
+    cases: Cases,
+    results: Results,
+    sent: Mapping[str, Sent],
+    wall_seconds: float = 0.0,
 ) -> Report:
-    """Hold ``results``, an agent's part of ``index.json``, against the planned ``cases``."""
-    outcomes = {case: _outcome(results[case]) if case in results else MISSING for case in cases}
+    """Hold ``results``, an agent's part of ``index.json``, against the planned ``cases``.
+
+    A case of whose frames ``sent`` knows nothing is missing as well.
+    """
+    outcomes = {
+        case: _outcome(results[case], _compression(case, sent.get(case)))
+        if case in results
+        else MISSING
+        for case in cases
+    }
     unplanned = [case for case in results if case not in outcomes]
     outcomes.update(dict.fromkeys(unplanned, UNEXPECTED))
-    return Report(agent, cases, outcomes, _seconds(results), wall_seconds, epilogue)
+    ordered = {case: sent[case] for case in outcomes if case in sent}
+    return Report(agent, cases, outcomes, ordered, _seconds(results), wall_seconds)
 
 
 def is_good(case: str, outcome: str) -> bool:
@@ -99,10 +147,19 @@ def is_good(case: str, outcome: str) -> bool:
     return outcome == OK or (outcome == INFORMATIONAL and case in INFORMATIONAL_CASES)
 
 
-def _outcome(result: Mapping[str, Any]) -> str:
-    """Return the more severe of a case's verdicts: on its messages, and on how it was closed."""
+def _outcome(result: Mapping[str, Any], compression: str) -> str:
+    """Return the most severe of a case's verdicts: wstest's two, on messages and close, and ours.
+
+    The first counts if several are as severe.
+    """
     verdicts: list[str] = [result.get("behavior", MISSING), result.get("behaviorClose", MISSING)]
-    return max(verdicts, key=_severity)
+    return max([*verdicts, compression], key=_severity)
+
+
+def _compression(case: str, sent: Sent | None) -> str:
+    if sent is None:
+        return MISSING
+    return UNCOMPRESSED if lacks_compression(case, sent) else OK
 
 
 def _severity(verdict: str) -> int:
@@ -128,12 +185,8 @@ def _table(report: Report) -> Iterator[str]:
         set(report.outcomes.values()), key=lambda outcome: (_severity(outcome), outcome)
     )
     yield _row("category", columns, "seconds")
-    by_category = groupby(
-        sorted(report.outcomes.items(), key=lambda item: category(item[0])),
-        lambda item: category(item[0]),
-    )
-    for number, items in by_category:
-        counts = Counter(outcome for _, outcome in items)
+    for number, cases in report.by_category().items():
+        counts = Counter(report.outcomes[case] for case in cases)
         yield _row(
             number, [counts[column] or "." for column in columns], report.seconds.get(number, 0.0)
         )
@@ -145,7 +198,7 @@ def _row(first: object, cells: Iterable[object], last: object) -> str:
     return f"{first:<10}" + "".join(f"{cell:>16}" for cell in cells) + f"{seconds:>10}"
 
 
-def _bad_lines(bad: Iterable[Bad]) -> Iterator[str]:
+def bad_lines(bad: Iterable[Bad]) -> Iterator[str]:
     """Yield a line per outcome that names its cases: ``FAILED  7.1.5 9.3.1-3``."""
     by_outcome: dict[str, list[str]] = {}
     for case, outcome in bad:

@@ -19,31 +19,27 @@ import shlex
 import signal
 import sys
 import time
+from collections import ChainMap
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from . import wstest
 from .cases import SETS, Cases, matching
+from .endpoints import (
+    CLIENT,
+    CLIENTS,
+    ENDPOINTS,
+    SERVER,
+    SERVERS,
+    Endpoint,
+    common_versions,
+    installed,
+)
 from .judge import Report, judge
 from .processes import HOST, POLL, Process, RunError, free_port
 
-GUNICORN = "{python} -m gunicorn --config python:test.apps.gunicorn_conf --bind 127.0.0.1:{port}"
-SERVE = "{python} -m ws4py serve --port {port}"
-ENGINES = ["standalone", "wsgiref", "cherrypy", "gevent", "tornado", "asyncio"]
-SERVERS = {
-    **{name: f"{SERVE} --engine {name}" for name in ENGINES},
-    "asyncio-coroutines": f"{SERVE} --engine asyncio ws4py.async_websocket:EchoWebSocket",
-    "uvloop": "{python} -m test.autobahn.server_uvloop {port}",
-    "gunicorn-gthread": f"{GUNICORN} --worker-class gthread --threads 4 test.apps.wsgi:held",
-    "gunicorn-handoff": f"{GUNICORN} --worker-class sync test.apps.wsgi:handed_off",
-}
-CLIENTS = {
-    name: f"{{python}} -m test.autobahn.client {name} {{url}} {{agent}}"
-    for name in ("threaded", "gevent", "tornado", "asyncio", "uvloop")
-}
 REPORTS = wstest.ROOT / ".wstest" / "reports"
 
 
@@ -125,15 +121,15 @@ class Shard:
             "\n".join([f"{reason}; last case: {last}", self.endpoint.tail(), self.wstest.tail()])
         )
 
-    def results(self) -> dict[str, Any]:
-        """Return the results by case.
+    def findings(self) -> wstest.Findings:
+        """Return what was found out.
 
         Raises:
             RunError: wstest ran other cases, or there is no usable report.
         """
         try:
             wstest.check_announced(self.job.cases, self.wstest.output())
-            return wstest.read_results(self.job.folder, self.job.agent)
+            return wstest.read(self.job.folder, self.job.agent)
         except RunError as exc:
             raise self.failure(str(exc)) from exc
 
@@ -186,6 +182,21 @@ def run_client(
     )
 
 
+def run_endpoint(
+    endpoint: Endpoint,
+    cases: Cases,
+    outdir: Path,
+    program: Path,
+    *,
+    shards: int = 1,
+    limits: Limits = Limits(),
+) -> Report:
+    """Start a server or a client and run ``cases`` against it."""
+    run = run_server if endpoint.role == SERVER else run_client
+    command = shlex.split(endpoint.command)
+    return run(command, endpoint.agent, cases, outdir, program, shards=shards, limits=limits)
+
+
 def _run(start: Callable[[Job, ExitStack], Shard], job: Job, shards: int) -> Report:
     if not re.fullmatch("[A-Za-z0-9-]+", job.agent):
         raise ValueError(f"agent {job.agent!r} has more than letters, digits and '-'")
@@ -193,9 +204,15 @@ def _run(start: Callable[[Job, ExitStack], Shard], job: Job, shards: int) -> Rep
     with ExitStack() as processes:
         running = [start(part, processes) for part in job.split(shards)]
         _watch(running, began + job.limits.total)
-        results = {case: result for shard in running for case, result in shard.results().items()}
-    report = judge(job.agent, job.cases, results, time.monotonic() - began)
-    return replace(report, epilogue=_epilogue(job, running, bool(report.bad)))
+        found = [shard.findings() for shard in running]
+    results = ChainMap(*(part.results for part in found))
+    sent = ChainMap(*(part.sent for part in found))
+    report = judge(job.agent, job.cases, results, sent, time.monotonic() - began)
+    return replace(
+        report,
+        versions={"AutobahnTestSuite": found[0].suite},
+        epilogue=_epilogue(job, running, bool(report.bad)),
+    )
 
 
 def _start_server(job: Job, processes: ExitStack) -> Shard:
@@ -251,12 +268,15 @@ def _parser() -> argparse.ArgumentParser:
         "--shards", type=int, default=1, metavar="N", help="run N parts at the same time"
     )
     parser.add_argument(
-        "--outdir", type=Path, help="reports and logs; default: .wstest/reports/AGENT"
+        "--outdir",
+        type=Path,
+        default=REPORTS,
+        metavar="DIR",
+        help="reports and logs, in a folder for each endpoint; default: .wstest/reports",
     )
     parser.add_argument(
         "--wstest", metavar="PATH", help="default: $WSTEST, else .wstest/bin/wstest"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there as well")
     parser.add_argument(
         "--idle", type=float, default=Limits.idle, help="seconds a case may take (%(default)g)"
     )
@@ -277,52 +297,53 @@ def _add_endpoints(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _run_from(options: argparse.Namespace) -> Report:
-    """Run what the command line asks for."""
-    name = options.server or (options.client and f"{options.client}-client")
-    agent = f"ws4py-{name}" if name else "other"
-    run, command = _endpoint(options)
-    return run(
-        shlex.split(command),
-        agent,
+def _endpoints(options: argparse.Namespace) -> Sequence[Endpoint]:
+    """Return the endpoints that the command line names."""
+    if options.all:
+        return ENDPOINTS
+    if options.server or options.client:
+        return [SERVERS[options.server] if options.server else CLIENTS[options.client]]
+    role = SERVER if options.start else CLIENT
+    return [Endpoint(role, "other", options.start or options.client_command)]
+
+
+def _write_report(endpoint: Endpoint, options: argparse.Namespace) -> Report:
+    """Run what the command line asks for, and write the report."""
+    folder = options.outdir / endpoint.agent
+    report_path(folder).unlink(missing_ok=True)  # of a run that does not end there is none
+    date = time.strftime("%Y-%m-%d")
+    report = run_endpoint(
+        endpoint,
         matching(options.case) if options.case else SETS[options.set],
-        options.outdir or REPORTS / agent,
+        folder,
         wstest.find(options.wstest),
         shards=options.shards,
         limits=Limits(idle=options.idle, total=options.timeout),
     )
+    versions = {**common_versions(), **report.versions, **installed(endpoint.packages)}
+    report = replace(report, date=date, versions=versions)
+    report_path(folder).write_text(json.dumps(report.as_json(), indent=1))
+    return report
 
 
-def _endpoint(options: argparse.Namespace) -> tuple[Callable[..., Report], str]:
-    """Return the function that runs the endpoint, and the endpoint's command."""
-    if options.server or options.start:
-        return run_server, options.start or SERVERS[options.server]
-    return run_client, options.client_command or CLIENTS[options.client]
-
-
-def _run_all(options: argparse.Namespace) -> int:
-    """Run every endpoint; return the worst exit code."""
-    endpoints = [("server", name) for name in SERVERS] + [("client", name) for name in CLIENTS]
-    return max(
-        _run_one(argparse.Namespace(**{**vars(options), role: name})) for role, name in endpoints
-    )
+def report_path(folder: Path) -> Path:
+    """Return the path of our report, which page.py makes a page of."""
+    return folder / "report.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
+    """Run the command line; return the worst exit code of the endpoints."""
     options = _parser().parse_args(arguments)
-    return _run_all(options) if options.all else _run_one(options)
+    return max(_exit_code(endpoint, options) for endpoint in _endpoints(options))
 
 
-def _run_one(options: argparse.Namespace) -> int:
+def _exit_code(endpoint: Endpoint, options: argparse.Namespace) -> int:
     try:
-        report = _run_from(options)
+        report = _write_report(endpoint, options)
     except (RunError, ValueError) as exc:
-        print(f"not run to its end: {exc}", file=sys.stderr)
+        print(f"{endpoint.agent}: not run to its end: {exc}", file=sys.stderr)
         return 2
-    print(report)
-    if options.json:
-        options.json.write_text(json.dumps(report.as_json(), indent=1))
+    print(report, flush=True)
     return 1 if report.bad else 0
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from . import judge as judging
 from . import wstest
 from .cases import ALL, SETS, Cases, category, matching
-from .judge import INFORMATIONAL_CASES, Bad, Report, judge
+from .frames import Sent
+from .judge import INFORMATIONAL_CASES, Bad, Report, Results
 from .processes import RunError
 
 AGENT = "some-server"
 CASES = matching(["7.*"])
+UNCOMPRESSED = dict.fromkeys(ALL, Sent(frames=1, messages=1, payload=5, inflated=5))
 
 
 def passed(cases: Cases = CASES) -> dict[str, dict[str, Any]]:
@@ -25,11 +29,15 @@ def passed(cases: Cases = CASES) -> dict[str, dict[str, Any]]:
     }
 
 
+def judge(cases: Cases, results: Results, sent: Mapping[str, Sent] = UNCOMPRESSED) -> Report:
+    return judging.judge(AGENT, cases, results, sent, wall_seconds=7.25)
+
+
 def judged(**changed: str) -> Report:
     """Judge a passed run in which the result of 7.1.1 is ``changed``."""
     results = passed()
     results["7.1.1"].update(changed)
-    return judge(AGENT, CASES, results)
+    return judge(CASES, results)
 
 
 def announcement(ids: object) -> str:
@@ -72,7 +80,7 @@ def test_shards_have_all_cases_together_and_none_twice() -> None:
 
 
 def test_a_run_in_which_all_is_ok_has_nothing_bad() -> None:
-    report = judge(AGENT, CASES, passed())
+    report = judge(CASES, passed())
     assert report.bad == []
     assert report.count("OK") == len(CASES) - 3
     assert report.count("INFORMATIONAL") == 3
@@ -99,28 +107,88 @@ def test_the_more_severe_verdict_counts() -> None:
 
 def test_an_informational_case_may_still_fail() -> None:
     results = {**passed(), "7.1.6": {"behavior": "INFORMATIONAL", "behaviorClose": "FAILED"}}
-    assert judge(AGENT, CASES, results).bad == [Bad("7.1.6", "FAILED")]
+    assert judge(CASES, results).bad == [Bad("7.1.6", "FAILED")]
 
 
 def test_a_result_without_verdicts_is_missing() -> None:
     results = {**passed(), "7.1.1": {}}
-    assert judge(AGENT, CASES, results).bad == [Bad("7.1.1", "MISSING")]
+    assert judge(CASES, results).bad == [Bad("7.1.1", "MISSING")]
 
 
 def test_a_planned_case_without_a_result_is_missing() -> None:
     results = passed()
     del results["7.13.2"]
-    assert judge(AGENT, CASES, results).bad == [Bad("7.13.2", "MISSING")]
+    assert judge(CASES, results).bad == [Bad("7.13.2", "MISSING")]
 
 
 def test_no_results_at_all_is_all_missing() -> None:
-    report = judge(AGENT, CASES, {})
+    report = judge(CASES, {})
     assert len(report.bad) == report.count("MISSING") == len(CASES)
 
 
 def test_a_result_that_was_not_planned_is_bad() -> None:
     results = passed(matching(["7.*", "1.1.1"]))
-    assert judge(AGENT, CASES, results).bad == [Bad("1.1.1", "UNEXPECTED")]
+    assert judge(CASES, results).bad == [Bad("1.1.1", "UNEXPECTED")]
+
+
+# Compression
+
+
+def compressing(case: str, **counts: int) -> Report:
+    """Judge a passed ``case`` in which the endpoint sent what ``counts`` say."""
+    cases = matching([case])
+    return judge(cases, passed(cases), {case: Sent(**counts)})
+
+
+@pytest.mark.parametrize("case", ["12.1.3", "13.7.18"])
+def test_large_messages_of_which_none_is_compressed_are_bad(case: str) -> None:
+    report = compressing(case, frames=10, messages=10, payload=2560, inflated=2560)
+    assert report.bad == [Bad(case, "UNCOMPRESSED")]
+
+
+def test_one_compressed_frame_is_enough() -> None:
+    report = compressing(
+        "12.1.3", frames=10, compressed=1, messages=10, payload=2500, inflated=2560
+    )
+    assert report.bad == []
+
+
+def test_small_messages_may_go_as_they_are() -> None:
+    assert compressing("12.1.3", frames=10, messages=10, payload=2559, inflated=2559).bad == []
+
+
+@pytest.mark.parametrize("case", ["1.1.8", "9.1.6", "10.1.1"])
+def test_other_cases_are_not_about_compression(case: str) -> None:
+    assert compressing(case, frames=1, messages=1, payload=65536, inflated=65536).bad == []
+
+
+def test_a_case_that_was_failed_is_not_called_uncompressed() -> None:
+    results = {"12.1.3": {"behavior": "FAILED", "behaviorClose": "OK"}}
+    sent = {"12.1.3": Sent(frames=1, messages=1, payload=256, inflated=256)}
+    assert judge(matching(["12.1.3"]), results, sent).bad == [Bad("12.1.3", "FAILED")]
+
+
+def test_a_case_of_which_nothing_was_counted_is_missing() -> None:
+    assert judge(matching(["2.1"]), passed(matching(["2.1"])), {}).bad == [Bad("2.1", "MISSING")]
+
+
+def test_the_ratio_is_that_of_the_cases_of_12_and_13_together() -> None:
+    cases = matching(["1.1.1", "12.1.1", "13.1.1"])
+    one = Sent(frames=2, compressed=1, messages=2, payload=30, inflated=100)
+    sent = dict.fromkeys(cases, one)
+    report = judge(cases, passed(cases), sent)
+    assert report.compressible() == Sent(
+        frames=4, compressed=2, messages=4, payload=60, inflated=200
+    )
+    assert str(report).splitlines()[-1] == (
+        "compression       2 of 4 frames with RSV1, 60 octets for 200: ratio 0.300"
+    )
+    assert report.as_json()["sent"]["12.1.1"]["ratio"] == 0.3
+
+
+def test_without_messages_there_is_no_ratio() -> None:
+    assert Sent().ratio is None
+    assert Sent().as_json()["ratio"] is None
 
 
 # The text
@@ -128,7 +196,7 @@ def test_a_result_that_was_not_planned_is_bad() -> None:
 
 def test_the_text_has_a_line_per_category() -> None:
     cases = matching(["2.*", "10.*"])
-    text = str(judge(AGENT, cases, passed(cases), wall_seconds=7.25))
+    text = str(judge(cases, passed(cases)))
     assert text.splitlines() == [
         "some-server: 12 cases (2.* 10.*), 0 bad, 7.2 s",
         "",
@@ -143,23 +211,27 @@ def test_the_text_names_the_bad_cases_with_neighbours_joined() -> None:
     results = passed()
     for case in ("7.1.1", "7.1.2", "7.1.4", "7.3.5"):
         results[case]["behavior"] = "FAILED"
-    assert (
-        str(judge(AGENT, CASES, results)).splitlines()[-1]
-        == "FAILED            7.1.1-2 7.1.4 7.3.5"
-    )
+    assert str(judge(CASES, results)).splitlines()[-1] == "FAILED            7.1.1-2 7.1.4 7.3.5"
 
 
 def test_a_connection_that_never_opened_has_no_duration() -> None:
     results = {
         "2.1": {"behavior": "FAILED", "behaviorClose": "FAILED", "duration": 1_700_000_000_000}
     }
-    assert judge(AGENT, matching(["2.1"]), results).seconds == {2: 0.0}
+    assert judge(matching(["2.1"]), results).seconds == {2: 0.0}
 
 
 def test_the_json_form_can_be_written() -> None:
     data = json.loads(json.dumps(judged(behavior="FAILED").as_json()))
     assert data["bad"] == [{"case": "7.1.1", "outcome": "FAILED"}]
     assert data["planned"] == len(data["outcomes"]) == len(CASES)
+
+
+def test_the_json_form_is_read_again() -> None:
+    data = json.loads(json.dumps(judged(behavior="FAILED").as_json()))
+    report = Report.from_json(data)
+    assert report.bad == [Bad("7.1.1", "FAILED")]
+    assert report.as_json() == {**data, "set": "7.*", "seconds": {7: 18.5}}
 
 
 # What wstest says

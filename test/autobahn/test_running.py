@@ -1,7 +1,8 @@
-"""The runner notices what goes wrong; a small program stands in for wstest."""
+"""The runner notices what goes wrong; a small program stands in for wstest and its Python."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import sys
@@ -11,15 +12,17 @@ from pathlib import Path
 import pytest
 
 from .cases import matching
+from .frames import Sent
 from .judge import Report
 from .processes import RunError
-from .run import Limits, main, run_client, run_server
+from .run import Limits, main, report_path, run_client, run_server
 from .wstest import find, index_path
 
 AGENT = "some-agent"
 CASES = matching(["2.*"])
 LIMITS = Limits(start=20, idle=20, total=60)
 PASSED = {"behavior": "OK", "behaviorClose": "OK", "duration": 1}
+SENT = Sent(frames=1, messages=1, payload=5, inflated=5)
 
 # Announces its cases and, as server, opens its port; then it goes on as `how` says: "end" writes a
 # report in which all is OK, "silent" none, "hang" stays without a word, "busy" is never done.
@@ -37,7 +40,9 @@ if how == "end":
     assert "PYTHONPATH" not in os.environ
     agents = [server["agent"] for server in spec.get("servers", [])]
     report = {{agent: {{case: {passed} for case in spec["cases"]}} for agent in agents}}
+    frames = {{case: {sent} for case in spec["cases"]}}
     json.dump(report, open(spec["outdir"] + "/index.json", "w"))
+    json.dump({{"suite": "25.10.1", "cases": frames}}, open(spec["outdir"] + "/frames.json", "w"))
 if how == "hang" or "url" in spec:
     time.sleep(600)
 """
@@ -63,10 +68,12 @@ def python(script: str, *arguments: str) -> list[str]:
 
 
 def stand_in(folder: Path, how: str = "end") -> Path:
-    """Write a program to be run in place of wstest."""
+    """Write a program to be run in place of wstest's Python; return the path of wstest."""
+    text = WSTEST.format(python=sys.executable, how=how, passed=PASSED, sent=SENT.as_json())
     program = folder / "wstest"
-    program.write_text(WSTEST.format(python=sys.executable, how=how, passed=PASSED))
-    program.chmod(0o755)
+    for path in (program, folder / "python"):
+        path.write_text(text)
+        path.chmod(0o755)
     return program
 
 
@@ -98,8 +105,15 @@ def test_shards_make_one_report(tmp_path: Path) -> None:
     assert index_path(tmp_path / "shard-2").exists()
 
 
+def test_what_was_sent_and_the_version_of_the_suite_are_reported(tmp_path: Path) -> None:
+    report = serve(tmp_path, shards=2)
+    assert report.sent == dict.fromkeys(CASES, SENT)
+    assert report.versions == {"AutobahnTestSuite": "25.10.1"}
+
+
 def test_an_old_report_is_not_judged(tmp_path: Path) -> None:
-    index_path(tmp_path).write_text(json.dumps({AGENT: dict.fromkeys(CASES, PASSED)}))
+    serve(tmp_path)
+    assert index_path(tmp_path).exists()
     with pytest.raises(RunError, match="wrote no report"):
         serve(tmp_path, "silent")
 
@@ -201,15 +215,31 @@ def test_the_exit_code_is_0_when_all_is_good(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stand_in(tmp_path)
-    assert run_main(tmp_path, "--case", "2.*", "--json", str(tmp_path / "report.json")) == 0
+    assert run_main(tmp_path, "--case", "2.*") == 0
     assert "11 cases (2.*), 0 bad" in capsys.readouterr().out
-    assert json.loads((tmp_path / "report.json").read_text())["counts"] == {"OK": 11}
+
+
+def test_the_report_is_written_with_its_date_and_versions(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    run_main(tmp_path, "--case", "2.*")
+    report = Report.from_json(json.loads(report_path(tmp_path / "other-server").read_text()))
+    assert report.outcomes == dict.fromkeys(CASES, "OK")
+    assert datetime.date.fromisoformat(report.date) <= datetime.date.today()
+    assert {"zlib", "ws4py", "AutobahnTestSuite"} <= set(report.versions)
+
+
+def test_no_report_is_left_of_the_run_before_one_that_does_not_end(tmp_path: Path) -> None:
+    stand_in(tmp_path)
+    run_main(tmp_path, "--case", "2.*")
+    stand_in(tmp_path, "silent")
+    assert run_main(tmp_path, "--case", "2.*") == 2
+    assert not report_path(tmp_path / "other-server").exists()
 
 
 def test_the_exit_code_is_1_when_a_case_is_bad(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    program = stand_in(tmp_path)
+    program = stand_in(tmp_path).with_name("python")
     program.write_text(program.read_text().replace("'behavior': 'OK'", "'behavior': 'NON-STRICT'"))
     assert run_main(tmp_path, "--case", "2.*") == 1
     out = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """wstest, the program of the Autobahn test suite: where it is, what it is told, what it tells.
 
+It is run by counting.py, in wstest's own Python, and so counts what the endpoint under test sends.
 Its exit code says nothing: it is 0 even when no case was run. What counts is ``index.json``, which
 is written at the very end, and whether wstest announced the cases that it was given.
 """
@@ -13,17 +14,21 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .cases import Cases
+from .frames import Sent
 from .processes import HOST, Process, RunError
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT = ROOT / ".wstest" / "bin" / "wstest"
+COUNTING = Path(__file__).with_name("counting.py")
 
 
 def find(given: str | None = None) -> Path:
     """Return wstest's path: ``given``, else ``$WSTEST``, else the project's ``.wstest/bin/wstest``.
+
+    Its Python lies beside it, as in every virtual environment.
 
     Raises:
         RunError: There is no such program.
@@ -59,10 +64,12 @@ def against_client(wstest: Path, folder: Path, cases: Cases, port: int) -> Proce
 def _start(
     wstest: Path, mode: str, folder: Path, spec: Mapping[str, Any], *options: str
 ) -> Process:
-    index_path(folder).unlink(missing_ok=True)  # an old report must never be judged
+    for path in (index_path(folder), frames_path(folder)):
+        path.unlink(missing_ok=True)  # an old report must never be judged
     spec_path = folder / "spec.json"
     spec_path.write_text(json.dumps({"outdir": str(folder), **spec}, indent=1))
-    command = [str(wstest), "-m", mode, "-s", str(spec_path), *options]
+    python = wstest.with_name("python")
+    command = [str(python), str(COUNTING), "-m", mode, "-s", str(spec_path), *options]
     return Process("wstest", command, folder, folder, _environment())
 
 
@@ -98,6 +105,31 @@ def last_case(output: str) -> str:
 def index_path(folder: Path) -> Path:
     """Return the path of the report that is judged."""
     return folder / "index.json"
+
+
+def frames_path(folder: Path) -> Path:
+    """Return the path of what counting.py has counted."""
+    return folder / "frames.json"
+
+
+class Findings(NamedTuple):
+    """What wstest and counting.py wrote on one agent."""
+
+    suite: str  # its version
+    results: dict[str, Any]  # by case
+    sent: dict[str, Sent]  # by case
+
+
+def read(folder: Path, agent: str) -> Findings:
+    """Return what was found out about ``agent``.
+
+    Raises:
+        RunError: There is no whole report, or it speaks of other agents too.
+    """
+    results = read_results(folder, agent)
+    counted = json.loads(frames_path(folder).read_text())  # was whole before there were results
+    sent = {case: Sent.from_json(counts) for case, counts in counted["cases"].items()}
+    return Findings(counted["suite"], results, sent)
 
 
 def read_results(folder: Path, agent: str) -> dict[str, Any]:
