@@ -326,9 +326,8 @@ def _prepare(message: Any, binary: bool, compress: bool) -> _Prepared | None:
 def _sends_plainly(websocket: Any) -> bool:
     """Say whether ``send`` would put the prepared frame on the wire."""
     return (
-        type(websocket).send is Sender.send
+        getattr(websocket.send, "__func__", None) is Sender.send
         and type(websocket)._send_frame is Sender._send_frame
-        and "send" not in vars(websocket)
         and not websocket._masks
     )
 

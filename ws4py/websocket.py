@@ -96,7 +96,7 @@ class WebSocket(Closing):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
-        for name in _STATE if "_lock" in vars(self) else ():
+        for name in _STATE if hasattr(self, "_lock") else ():
             vars(self).pop(name, None)
         Closing.__init__(self)
         self._unhandled = False  # as in Outgoing
