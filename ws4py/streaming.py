@@ -147,7 +147,7 @@ class Stream:
             )
             end = start + length
             if not missing:
-                if bool(key) is not self.expect_masking:
+                if (not key) is self.expect_masking:
                     raise ProtocolException(f"a frame is {'masked' if key else 'not masked'}")
                 if opcode & 0x8:
                     missing = end - len(buf)
@@ -207,9 +207,11 @@ class Stream:
     def _inflate(self, inflater: Inflater, opcode: int, payload: bytes, last: int) -> Wait:
         """Add what a part of a compressed message inflates to; return what comes meanwhile."""
         late = held = b""
+        most = self.limits.max_message_size
         for number, piece in enumerate(inflater.decode(payload, bool(last)), 1):
             self._size += len(piece)
-            self._check_size()
+            if most is not None and self._size > most:
+                raise self._too_large(most)
             if number > 1:
                 self._add(opcode & ~RSV1, held, 0)
             held = piece
@@ -218,6 +220,8 @@ class Stream:
                 late += (yield 0) or b""
                 self.unread = 0
         self._add(opcode & ~RSV1, held, last)
+        if last:
+            self._inflating = None
         return late
 
     def _admit(self, opcode: int, length: int) -> None:
@@ -226,27 +230,26 @@ class Stream:
         if self._partial is None:
             if opcode == OPCODE_CONTINUATION:
                 raise ProtocolException("a continuation frame continues no message")
-            self._fragments, self._size = 1, 0
-            self._inflating = self.inflater if opcode & RSV1 else None
+            self._fragments, self._size = 1, length
+            if opcode >= RSV1:  # Then the header does not say how much it is.
+                self._inflating, self._size = self.inflater, 0
         else:
             if opcode != OPCODE_CONTINUATION:
                 raise ProtocolException("a message begins within a fragmented one")
             self._fragments += 1
+            if self._inflating is None:
+                self._size += length
         most = limits.max_fragments
         if most is not None and self._fragments > most:
             raise ProtocolException(f"a message has more than {most} fragments", code=1008)
-        if self._inflating is None:  # Else the header does not say how much it is.
-            self._size += length
-            most = limits.max_message_size
-            if most is not None and self._size > most:
-                self._check_size()
-
-    def _check_size(self) -> None:
-        most = self.limits.max_message_size
+        most = limits.max_message_size
         if most is not None and self._size > most:
-            raise FrameTooLargeException(
-                f"a message of {self._size} bytes or more, where {most} are accepted", code=1009
-            )
+            raise self._too_large(most)
+
+    def _too_large(self, most: int) -> FrameTooLargeException:
+        return FrameTooLargeException(
+            f"a message of {self._size} bytes or more, where {most} are accepted", code=1009
+        )
 
     def _add(self, opcode: int, payload: bytes, last: int) -> None:
         """Add unmasked bytes to the message, which they complete if they are the last."""

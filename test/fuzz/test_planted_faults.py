@@ -56,8 +56,8 @@ FAULTS = [
     Fault(
         "RSV2 is accepted",
         "framing",
-        "if first & 0x70:",
-        "if first & 0x50:",
+        "if first & 0x70 & ~allowed:",
+        "if first & 0x50 & ~allowed:",
     ),
     Fault(
         "the key is rotated the wrong way inside a partial frame",
@@ -69,8 +69,8 @@ FAULTS = [
     Fault(
         "an empty frame need not be masked",
         "streaming",
-        "if bool(key) is not self.expect_masking:",
-        "if length and bool(key) is not self.expect_masking:",
+        "if (not key) is self.expect_masking:",
+        "if length and (not key) is self.expect_masking:",
     ),
     Fault(
         "half a character at the end of a message is left for the next one",
@@ -81,8 +81,8 @@ FAULTS = [
     Fault(
         "a message of exactly the limit is too big",
         "streaming",
-        "if most is not None and self._size > most:",
-        "if most is not None and self._size >= most:",
+        "most = limits.max_message_size\n        if most is not None and self._size > most:",
+        "most = limits.max_message_size\n        if most is not None and self._size >= most:",
     ),
     Fault(
         "only the last fragment counts for the limit",
@@ -132,22 +132,22 @@ FAULTS = [
     Fault(
         "a frame that is not masked is accepted",
         "streaming",
-        "if bool(key) is not self.expect_masking:",
+        "if (not key) is self.expect_masking:",
         "if key and not self.expect_masking:",
         SERVER,
     ),
     Fault(
         "a masked frame is accepted",
         "streaming",
-        "if bool(key) is not self.expect_masking:",
+        "if (not key) is self.expect_masking:",
         "if not key and self.expect_masking:",
         CLIENT,
     ),
     Fault(
         "the masking of a Close does not matter",
         "streaming",
-        "if bool(key) is not self.expect_masking:",
-        "if bool(key) is not self.expect_masking and opcode != 8:",
+        "if (not key) is self.expect_masking:",
+        "if (not key) is self.expect_masking and opcode != 8:",
     ),
     Fault(
         "an empty frame is sent unmasked",
