@@ -41,6 +41,8 @@ SHORT = Limits(
     max_message_size=1024 * 1024,
 )
 LIMITS = {"short": SHORT, "default": Limits()}[os.environ.get("WS4PY_HOSTILE_LIMITS", "short")]
+#: On in all of them: who does not negotiate it must see no difference.
+COMPRESSION = "deflate"
 #: Seconds between two Pings; None for the engine's default.
 HEARTBEAT = 1.0 if LIMITS is SHORT else None
 
@@ -143,7 +145,7 @@ def serve(engine: str, port: str) -> None:
     where = "127.0.0.1", int(port), None, *certificate()
     # Of Pings of uvicorn's, only Pongs would be a sign of life.
     heartbeat = 0 if engine == "asgi" else HEARTBEAT
-    serving = Speaking(handler(engine), *where, [ORIGIN], LIMITS, heartbeat, 1.0)
+    serving = Speaking(handler(engine), *where, [ORIGIN], LIMITS, heartbeat, 1.0, COMPRESSION)
     server = SERVERS[engine](serving)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: server.stop())
@@ -161,6 +163,7 @@ def wsgi(engine: str = "gunicorn-gthread", manager: Any = None) -> Any:
         origins=[ORIGIN],
         limits=LIMITS,
         heartbeat_freq=HEARTBEAT,
+        compression=COMPRESSION,
         manager=manager,
     )
 
@@ -205,10 +208,11 @@ def client(name: str, base: type) -> Make:
             super().closed(code, reason)
 
     def make(number: int, line: str) -> Any:
-        url, options = json.loads(line)
+        url, given = json.loads(line)
+        options = {"heartbeat_freq": HEARTBEAT, "compression": COMPRESSION, **given}
         if "trusts" in options:
             options["ssl_context"] = ssl.create_default_context(cafile=options.pop("trusts"))
-        made = Telling(url, heartbeat_freq=HEARTBEAT, **options)
+        made = Telling(url, **options)
         made.number = number
         return made
 

@@ -122,17 +122,29 @@ def check_request(head: bytes, host: str, path: str = "/") -> dict[str, str]:
     return found
 
 
+#: Of compression, in the order of preference (RFC 7692 5.2): for a server that cannot limit its
+#: window there is the second one.
+OFFER = (
+    "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12, "
+    "permessage-deflate; client_max_window_bits=12"
+)
+
+
 @attack(HANDSHAKE, "RFC 6455 4.1", roles=(CLIENT,))
 def a_request_is_strict(target: Any) -> None:
     for options, more in (
         ({}, {}),
         ({"protocols": ["a", "b"]}, {"sec-websocket-protocol": "a, b"}),
         ({"extensions": ["x"]}, {"sec-websocket-extensions": "x"}),
+        (
+            {"extensions": ["x"], "compression": "deflate"},
+            {"sec-websocket-extensions": f"x, {OFFER}"},
+        ),
         ({"headers": [["X-Mine", "1"]]}, {"x-mine": "1"}),
         ({"headers": {"ORIGIN": "http://other"}}, {"origin": "http://other"}),
         ({"headers": [["User-Agent", ""]]}, {"user-agent": ""}),
     ):
-        number, sock, head = target.accept("/a?b=c", **options)
+        number, sock, head = target.accept("/a?b=c", **{"compression": None, **options})
         sock.close()
         target.event(number)
         if more == {"user-agent": ""}:
