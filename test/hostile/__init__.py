@@ -14,13 +14,14 @@ from typing import Any, Protocol
 from test.hostile.wire import Wire
 
 #: The classes of attacks.
-HANDSHAKE, FRAMES, UTF8, CLOSING, FLOODS, ISOLATION = KINDS = (
+HANDSHAKE, FRAMES, UTF8, CLOSING, FLOODS, ISOLATION, DEFLATE = KINDS = (
     "handshake",
     "frames",
     "utf8",
     "closing",
     "floods",
     "isolation",
+    "deflate",
 )
 SERVER, CLIENT = ROLES = "server", "client"
 
@@ -48,12 +49,13 @@ class Target(Protocol):
     port: int
     pid: int
 
-    def open(self, early: bytes = b"", path: str = "/") -> Wire:
+    def open(self, early: bytes = b"", path: str = "/", extensions: str = "") -> Wire:
         """Return a connection whose opening handshake is done.
 
         Args:
             early: What is sent in one segment with our part of the handshake.
             path: What the target is to do but echo: see :mod:`test.hostile.apps`.
+            extensions: What is offered to a server, or answered to a client.
         """
 
     def echo(self) -> None:

@@ -28,6 +28,7 @@ from typing import Any
 
 from test.hostile import ORIGIN, PROTOCOLS
 from test.hostile.burdens import FAULT, burden
+from ws4py.deflate import PerMessageDeflate
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
 
@@ -184,7 +185,8 @@ def tell(number: int, *event: Any) -> None:
 def client(name: str, base: type) -> Make:
     """Return what makes clients of an engine's class, that tell what happens to them.
 
-    Their options are keyword arguments; ``trusts`` is a file of CAs, for an ``ssl_context``.
+    Their options are keyword arguments; ``trusts`` is a file of CAs, for an ``ssl_context``, and
+    ``compression`` may be an object, of a PerMessageDeflate's arguments.
     """
 
     class Telling(Behaviour, base):  # type: ignore[misc, valid-type]
@@ -212,6 +214,8 @@ def client(name: str, base: type) -> Make:
         options = {"heartbeat_freq": HEARTBEAT, "compression": COMPRESSION, **given}
         if "trusts" in options:
             options["ssl_context"] = ssl.create_default_context(cafile=options.pop("trusts"))
+        if isinstance(options["compression"], dict):
+            options["compression"] = PerMessageDeflate(**options["compression"])
         made = Telling(url, **options)
         made.number = number
         return made

@@ -139,18 +139,20 @@ class ServerTarget(Attacked):
         """Return a connection without TLS."""
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
 
-    def open(self, early: bytes = b"", path: str = "/") -> Wire:
+    def open(self, early: bytes = b"", path: str = "/", extensions: str = "") -> Wire:
         """Return a connection whose opening handshake is done."""
         sock = self.connect()
         try:
-            sock.sendall(REQUEST.format(path=path).encode() + early)
+            sock.sendall(with_extensions(REQUEST.format(path=path), extensions) + early)
             head, rest = read_head(sock)
             assert head.startswith(b"HTTP/1.1 101 "), head
             assert accept_token(KEY).encode() in head, head
         except BaseException:
             sock.close()
             raise
-        return Wire(sock, True, rest)
+        wire = Wire(sock, True, rest)
+        wire.extensions = value_in(head, "Sec-WebSocket-Extensions")
+        return wire
 
     @property
     def pid(self) -> int:
@@ -232,11 +234,13 @@ class ClientTarget(Attacked):
             return None
         return self.take()
 
-    def open(self, early: bytes = b"", path: str = "/") -> Wire:
+    def open(self, early: bytes = b"", path: str = "/", extensions: str = "") -> Wire:
         """Return a connection whose opening handshake is done."""
         _, sock, head = self.accept(path)
-        sock.sendall(answer(head) + early)
-        return Wire(sock, False)
+        sock.sendall(answer(head, extensions) + early)
+        wire = Wire(sock, False)
+        wire.extensions = extensions
+        return wire
 
     @property
     def pid(self) -> int:
@@ -261,21 +265,35 @@ class ClientTarget(Attacked):
         self._listener.close()
 
 
+def value_in(head: bytes, name: str) -> str:
+    """Return the value of a field in a head; the empty text if it has none of that name."""
+    for line in head.split(b"\r\n"):
+        found, _, value = line.partition(b":")
+        if found.lower() == name.lower().encode():
+            return value.strip().decode()
+    return ""
+
+
 def key_of(head: bytes) -> str:
     """Return the key in a client's request."""
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"sec-websocket-key":
-            return value.strip().decode()
-    raise AssertionError(f"there is no key in {head!r}")
+    key = value_in(head, "Sec-WebSocket-Key")
+    assert key, f"there is no key in {head!r}"
+    return key
 
 
-def answer(head: bytes) -> bytes:
+def with_extensions(head: str, extensions: str) -> bytes:
+    """Return a head with a field that names extensions, if there are any."""
+    field = f"Sec-WebSocket-Extensions: {extensions}\r\n" if extensions else ""
+    return f"{head[:-2]}{field}\r\n".encode()
+
+
+def answer(head: bytes, extensions: str = "") -> bytes:
     """Return the right answer to a client's request."""
-    return (
+    return with_extensions(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept_token(key_of(head))}\r\n\r\n"
-    ).encode()
+        f"Sec-WebSocket-Accept: {accept_token(key_of(head))}\r\n\r\n",
+        extensions,
+    )
 
 
 def memory(pid: int) -> int:

@@ -8,7 +8,7 @@ import struct
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 #: Codes that may be on the wire (RFC 6455 7.4).
@@ -51,6 +51,17 @@ class End:
             elif each.opcode == CONTINUATION:
                 messages[-1] += each.payload
         return messages
+
+
+class Codec(Protocol):
+    """What reads the messages of a target that may compress them."""
+
+    def received(self, rsv: int, fin: bool, opcode: int, payload: bytes) -> bytes:
+        """Return the payload of a frame of data as it was before it was compressed.
+
+        Raises:
+            AssertionError: It breaks what was agreed on.
+        """
 
 
 def header(
@@ -102,6 +113,9 @@ class Wire:
         self.masks = masks
         #: Whether Pings are answered; not while another thread sends something.
         self.answers = True
+        #: The extensions that were agreed on, and what reads messages then.
+        self.extensions = ""
+        self.codec: Codec | None = None
         self._data = bytearray(ahead)
         self._fragmented: int | None = None
         self._text = b""
@@ -177,8 +191,9 @@ class Wire:
         if not self._has(2, deadline, at_end=True):
             return None
         first, second = self._data[:2]
-        fin, opcode, length = bool(first >> 7), first & 0xF, second & 0x7F
-        assert not first & 0x70, f"a reserved bit is set: {bytes(self._data[:2])!r}"
+        fin, rsv, opcode, length = bool(first >> 7), first >> 4 & 7, first & 0xF, second & 0x7F
+        reads = self.codec is not None and opcode < CLOSE
+        assert reads or not rsv, f"a reserved bit is set: {bytes(self._data[:2])!r}"
         assert bool(second >> 7) is not self.masks, "a client masks, and nobody else"
         position = 2
         for short, size, least in ((126, 2, 126), (127, 8, 65536)):
@@ -196,7 +211,11 @@ class Wire:
         self._has(position + length, deadline)
         payload = bytes(self._data[position : position + length])
         del self._data[: position + length]
-        return self._checked(Frame(fin, opcode, xor(payload, key) if key else payload))
+        payload = xor(payload, key) if key else payload
+        if reads:
+            assert self.codec is not None
+            payload = self.codec.received(rsv, fin, opcode, payload)
+        return self._checked(Frame(fin, opcode, payload))
 
     def _has(self, size: int, deadline: float, at_end: bool = False) -> bool:
         while len(self._data) < size:
