@@ -133,6 +133,13 @@ def test_a_client_refuses_an_answer_to_what_it_did_not_offer(answers: str) -> No
         PerMessageDeflate().confirm(parse_extensions(answers))
 
 
+def test_a_client_refuses_a_server_that_keeps_the_context_which_it_must_not() -> None:
+    config = PerMessageDeflate(server_no_context_takeover=True)
+    with pytest.raises(ValueError, match="keeps the context"):
+        config.confirm(parse_extensions("permessage-deflate; client_no_context_takeover"))
+    assert config.confirm(parse_extensions("permessage-deflate; server_no_context_takeover")) == []
+
+
 @pytest.mark.parametrize(
     "answers",
     [

@@ -136,6 +136,10 @@ class PerMessageDeflate:
             agreed = _read(answer)
             if agreed is None or None in (agreed.get(name, 0) for name in _WINDOWS):
                 raise ValueError(f"'{answer}' is no answer that a server can give")
+            # "A server accepts an … offer that includes the 'server_no_context_takeover' … by
+            # including" it (section 7.1.1.1).
+            if self.server_no_context_takeover and "server_no_context_takeover" not in agreed:
+                raise ValueError(f"'{answer}' keeps the context, which was not offered")
         if len(ours) > 1:
             raise ValueError(f"{NAME} is used twice")
         return [answer for answer in answers if answer.name != NAME]
