@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from test.deflate_blocks import TAIL
@@ -15,6 +16,8 @@ LARGEST = 15
 #: Bytes that are inflated at once: no more of what came before can be referred to than is allowed,
 #: and these.
 PIECE = 256
+#: A block of nothing, that ends a stream.
+LAST_BLOCK = b"\1\0\0\xff\xff"
 
 
 class Direction(NamedTuple):
@@ -91,17 +94,25 @@ class Codec:
     def _inflate(self, payload: bytes, fin: bool) -> bytes:
         if self._decompressor is None:
             self._decompressor = zlib.decompressobj(-self.theirs.bits)
-        pieces, data = [b""], payload + (TAIL if fin else b"")
-        while data or len(pieces[-1]) == PIECE:
-            pieces.append(self._decompressor.decompress(data, PIECE))
-            data = self._decompressor.unconsumed_tail
-        if fin:
-            end = self._decompressor.copy()
-            assert end.decompress(b"\1\0\0\xff\xff") == b"", "a message ends within a block"
-            assert end.eof, "a message ends within a block"
-            if self.theirs.anew:
-                self._decompressor = None
-        return b"".join(pieces)
+        try:
+            data = b"".join(_pieces(self._decompressor, payload + (TAIL if fin else b"")))
+            if fin:
+                end = self._decompressor.copy()
+                assert end.decompress(LAST_BLOCK) == b"", "a message ends within a block"
+                assert end.eof, "a message ends within a block"
+        except zlib.error as error:
+            raise AssertionError(f"{payload[:99]!r} is not DEFLATE: {error}") from error
+        if fin and self.theirs.anew:
+            self._decompressor = None
+        return data
+
+
+def _pieces(decompressor: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    piece = b""
+    while data or len(piece) == PIECE:
+        piece = decompressor.decompress(data, PIECE)
+        data = decompressor.unconsumed_tail
+        yield piece
 
 
 #: The terms that most attacks ask for: those of who has no wishes.

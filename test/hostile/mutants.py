@@ -16,6 +16,7 @@ from typing import Any
 from test.hostile import (
     CLIENT,
     CLOSING,
+    DEFLATE,
     FLOODS,
     FRAMES,
     HANDSHAKE,
@@ -24,9 +25,10 @@ from test.hostile import (
     UTF8,
     apps,
 )
-from ws4py import _tls, framing, handshake, outgoing, sending, streaming
+from ws4py import _tls, deflate, framing, handshake, outgoing, sending, streaming
 from ws4py.closing import Closing
-from ws4py.framing import OPCODE_PONG
+from ws4py.deflate import Deflater, Inflater, PerMessageDeflate
+from ws4py.framing import OPCODE_PONG, RSV1
 from ws4py.handshake import HeadReader, ServerHandshake
 from ws4py.loop import Loop
 from ws4py.manager import WebSocketManager
@@ -303,6 +305,137 @@ def lock_removed() -> None:
 @mutant(ISOLATION, "a slow reader of broadcasts", engine="gunicorn-gthread")
 def broadcasts_wait() -> None:
     sending.broadcasting = nullcontext  # type: ignore[assignment]
+
+
+# Compression.
+
+
+@mutant(DEFLATE, "an inflated message at the limit")
+def no_limit_of_what_is_inflated() -> None:
+    Stream._check_size = nothing  # type: ignore[method-assign]
+
+
+def accept_rsv1_of(accepted: Callable[[int], bool]) -> None:
+    streaming.COMPRESSED = tuple(
+        framing.PLAIN[first & ~RSV1] if accepted(first & 0xF) else complaint
+        for first, complaint in enumerate(framing.COMPRESSED)
+    )
+
+    def decode(buf: bytes, pos: int, complaints: Any) -> Any:
+        missing, fin, opcode, *rest = framing.decode_header(buf, pos, complaints)
+        return (missing, fin, opcode & ~RSV1 if accepted(opcode & 0xF) else opcode, *rest)
+
+    streaming.decode_header = decode  # type: ignore[assignment]
+
+
+@mutant(DEFLATE, "a reserved bit where")
+def rsv1_accepted_of_continuations() -> None:
+    accept_rsv1_of(lambda opcode: opcode == 0)
+
+
+@mutant(DEFLATE, "a reserved bit where")
+def rsv1_accepted_of_control_frames() -> None:
+    accept_rsv1_of(lambda opcode: opcode >= 8)
+
+
+def make_inflaters(change: Callable[[int, bool], tuple[int, bool]]) -> None:
+    make = Inflater.__init__
+
+    def init(self: Inflater, bits: int, keeps_context: bool) -> None:
+        make(self, *change(bits, keeps_context))
+
+    Inflater.__init__ = init  # type: ignore[method-assign]
+
+
+@mutant(DEFLATE, "references to what need not")
+def context_kept_where_none_is() -> None:
+    make_inflaters(lambda bits, _: (bits, True))
+
+
+@mutant(DEFLATE, "messages that refer to each other")
+def context_forgotten() -> None:
+    make_inflaters(lambda bits, _: (bits, False))
+
+
+@mutant(DEFLATE, "references to what need not")
+def windows_larger_than_agreed() -> None:
+    make_inflaters(lambda _, keeps_context: (15, keeps_context))
+
+
+@mutant(DEFLATE, "messages that refer to each other", role=CLIENT)
+def tail_forgotten() -> None:
+    deflate._TAIL = b""
+
+
+@mutant(DEFLATE, "blocks that say they are the last")
+def nothing_read_behind_a_last_block() -> None:
+    decode = Inflater._decode
+
+    def decode_one(self: Inflater, data: bytes) -> Any:
+        for piece in decode(self, data):
+            yield piece
+            if self._decompressor is None:
+                return
+
+    Inflater._decode = decode_one  # type: ignore[method-assign]
+
+
+@mutant(DEFLATE, "contexts go with their connections")
+def contexts_kept() -> None:
+    kept = []
+    codecs = PerMessageDeflate.codecs
+
+    def keep(self: PerMessageDeflate, *args: Any) -> Any:
+        kept.append(codecs(self, *args))
+        return kept[-1]
+
+    PerMessageDeflate.codecs = keep  # type: ignore[method-assign]
+
+
+@mutant(DEFLATE, "compressed messages of several threads")
+def compressed_before_their_turn() -> None:
+    def send(self: Any, deflater: Deflater, payload: bytes, binary: bool) -> None:
+        data = deflater.encode(payload)
+        time.sleep(random.random() / 500)
+        self._send_frame((2 if binary else 1) | RSV1, data)
+
+    sending.Sender._send_compressed = send  # type: ignore[method-assign]
+
+
+@mutant(DEFLATE, "a broadcast is right")
+def broadcasts_compressed_for_anybody() -> None:
+    Deflater.encode_alone = (  # type: ignore[method-assign]
+        lambda self, payload: Deflater(PerMessageDeflate(), 15, False).encode(payload)
+    )
+
+
+def read_all(extension: Any) -> Any:
+    """Take each parameter for one that may be there."""
+    found = {name: deflate._BITS.get(value or "") for name, value in extension.parameters}
+    return found if extension.name == deflate.NAME else None
+
+
+@mutant(DEFLATE, "offers that are declined")
+def offers_unchecked() -> None:
+    deflate._read = read_all
+
+
+@mutant(DEFLATE, "answers that are none", role=CLIENT)
+def answers_of_compression_unchecked() -> None:
+    deflate._read = read_all
+
+
+@mutant(DEFLATE, "offers that are malformed")
+def extensions_malformed() -> None:
+    parse = handshake.parse_extensions
+
+    def lenient(value: str) -> Any:
+        try:
+            return parse(value)
+        except ValueError:
+            return []
+
+    handshake.parse_extensions = lenient
 
 
 # Opening handshakes.

@@ -109,6 +109,20 @@ FRAME_HOSTS = {
     }
 }
 
+#: Compression under uvicorn is that of websockets.
+DEFLATE_HOSTS = {
+    "asgi": {
+        "broken data is found before the frame ends": "waits for all of it",
+        "wrong compressed text is found before it ends": "waits for all of it",
+        "what came before broken data is answered": "1002, and no answers",
+        "blocks that say they are the last": "reads nothing behind the first of them",
+        "last blocks without end": "reads nothing behind the first of them",
+        "too many compressed fragments": "takes them",
+        "bombs cost little": "a reset behind the Close",
+        "contexts go with their connections": "leaves them to the garbage collector",
+    }
+}
+
 _ENDS_WORKER = "the worker ends, and another one starts"
 _TRIES_ON = "tries again at once, and logs that each time"
 _NEVER_SEND = "a hundred connections that never send keep nobody out"
@@ -137,7 +151,7 @@ CROWDED_HOSTS = {
 #: (engine, name of the attack, up to its case or with it) -> what the host does instead.
 HOSTS: dict[tuple[str, str], str] = {
     (engine, name): answer
-    for hosts in (HANDSHAKE_HOSTS, FRAME_HOSTS, CROWDED_HOSTS)
+    for hosts in (HANDSHAKE_HOSTS, FRAME_HOSTS, DEFLATE_HOSTS, CROWDED_HOSTS)
     for engine, answers in hosts.items()
     for name, answer in answers.items()
 }

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from test.deflate_blocks import deflate
+from test.hostile.deflate_floods import ALLOWED, bomb
+from test.hostile.deflated import compressing
 from test.hostile.targets import (
     CLIENTS,
     ClientTarget,
@@ -125,6 +128,22 @@ def test_the_limit_of_a_message(target: ServerTarget, more: int) -> None:
         else:
             wire.send_frame(CONTINUATION, b"x" * (size // 2))
             assert wire.message() == b"x" * size
+
+
+def test_the_limit_of_a_message_that_is_inflated(tmp_path: Path) -> None:
+    command = "{python} -m ws4py serve --port {port} --compression deflate"
+    with server("standalone", tmp_path, command=command) as target:
+        target.echo()
+        before = target.memory()
+        for opcode in (TEXT, BINARY):
+            with compressing(target) as wire:
+                wire.send(wire.frames([bomb()], opcode))
+                assert wire.end().code == 1009
+        grown = target.memory() - before
+        assert grown < ALLOWED, f"{grown / 2**20:.1f} MiB"
+        with compressing(target) as wire:
+            wire.send(wire.frames([deflate(bytes(16 * 1024 * 1024))], BINARY))
+            assert wire.message() == bytes(16 * 1024 * 1024)
 
 
 @pytest.mark.parametrize("more", [0, 1])
