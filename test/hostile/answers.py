@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from test.hostile import AT_ONCE, HANDSHAKE, ORIGIN, SERVER, attack
 from test.hostile.targets import KEY, accept_token
-from test.hostile.wire import CLOSE, PATIENCE, TEXT, Wire, header
+from test.hostile.wire import CLOSE, PATIENCE, TEXT, Wire, header, left
 
 #: Puts an attack on the opening handshake of a server into ATTACKS.
 on_servers = partial(attack, HANDSHAKE, roles=(SERVER,))
@@ -88,7 +88,7 @@ def connected(target: Any, data: bytes = b"") -> socket.socket:
 def read_until(sock: socket.socket, mark: bytes | None, data: bytes, deadline: float) -> bytes:
     """Read until ``mark`` has come, or the end; a reset is one, and an alert of TLS."""
     while mark is None or mark not in data:
-        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        sock.settimeout(left(deadline))
         try:
             more = sock.recv(1 << 16)
         except socket.timeout:

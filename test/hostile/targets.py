@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from test.autobahn.processes import Process, free_port
 from test.hostile import AT_ONCE, CLIENT, ORIGIN, SERVER
-from test.hostile.wire import PATIENCE, Wire
+from test.hostile.wire import PATIENCE, Wire, left
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -79,7 +79,7 @@ def read_head(sock: socket.socket, seconds: float = PATIENCE) -> tuple[bytes, by
     deadline = time.monotonic() + seconds
     data = b""
     while b"\r\n\r\n" not in data:
-        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        sock.settimeout(left(deadline))
         try:
             more = sock.recv(1 << 16)
         except socket.timeout:

@@ -6,7 +6,8 @@ import os
 import socket
 import struct
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -16,6 +17,25 @@ CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 #: Seconds that the target has for what it has to do at once; generous.
 PATIENCE = 10.0
+
+# Seconds that are waited for bytes at most, whatever the deadline is.
+_longest = PATIENCE
+
+
+@contextmanager
+def impatient(seconds: float) -> Iterator[None]:
+    """Wait no longer than that for any bytes meanwhile: those that are expected will not come."""
+    global _longest
+    before, _longest = _longest, seconds
+    try:
+        yield
+    finally:
+        _longest = before
+
+
+def left(deadline: float) -> float:
+    """Return the seconds for which to wait for bytes that have to come before ``deadline``."""
+    return max(min(deadline - time.monotonic(), _longest), 0.001)
 
 
 class Frame(NamedTuple):
@@ -219,7 +239,7 @@ class Wire:
 
     def _has(self, size: int, deadline: float, at_end: bool = False) -> bool:
         while len(self._data) < size:
-            self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            self.sock.settimeout(left(deadline))
             try:
                 data = self.sock.recv(1 << 16)
             except socket.timeout:
