@@ -278,11 +278,12 @@ def descriptors(target: Target, more: int) -> Iterator[None]:
 
 
 def rests(target: Target) -> None:
-    """Fail if a target is busy for more than half of a second, or logs without end."""
+    """Fail if a target is busy for more than a quarter of a second, or logs without end."""
     began, before = busy(target), len(target.log())
     time.sleep(1)
     spent, logged = busy(target) - began, len(target.log()) - before
-    assert spent < 0.5, f"{spent} s of the processor in one, for nothing"
+    # Who rests needs no more on a busy machine, where who does not may get less than the second.
+    assert spent < 0.25, f"{spent} s of the processor in one, for nothing"
     assert logged < 100_000, f"{logged} bytes on the log in a second"
 
 
