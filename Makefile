@@ -24,11 +24,11 @@ PYTEST := $(BIN)/python -m pytest -ra
 # Unit tests wait for sockets and programs, more than they compute.
 SEVERAL := -n 4 --dist loadgroup --no-loadscope-reorder
 AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)' --shards 2)
-UNIT := not autobahn and not browser and not stress and not fuzz and not hostile
+UNIT := not autobahn and not browser and not interop and not stress and not fuzz and not hostile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit wsaccel hostile control autobahn wstest fuzz soak \
-	benchmark clean
+.PHONY: help demo venv check format test unit wsaccel hostile control interop peers autobahn \
+	wstest fuzz soak benchmark clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ format: venv  ## mend what can be mended by machine
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-test: venv wstest  ## run the whole test suite
+test: venv wstest peers  ## run the whole test suite
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
 	$(PYTEST) -n 2 -m hostile $(PYTEST_ARGS)
 	$(PYTEST) -m 'not ($(UNIT)) and not hostile' $(PYTEST_ARGS)
@@ -77,6 +77,14 @@ hostile: venv  ## attack every engine and every client from outside
 
 control: venv  ## turn the same attacks against the library websockets (ten minutes)
 	$(BIN)/python -m test.hostile.control
+
+interop: venv peers  ## exchange compressed messages with other implementations
+	$(PYTEST) -m interop $(PYTEST_ARGS)
+
+# A peer that runs in Node. Without npm its tests are skipped, and say so.
+peers:
+	test -z "$$(command -v npm)" || \
+		npm install --prefix test/interop --no-package-lock --no-audit --no-fund
 
 # The page is made of whole runs of all alone.
 autobahn: venv  ## run the Autobahn suite on every engine (SET=ci, CASE=6.4.3), and write its page
@@ -107,5 +115,6 @@ benchmark: venv  ## measure the speed
 clean:  ## remove all that these targets made
 	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
 	rm -rf build benchmark/build dist docs/_build *.egg-info
+	rm -rf test/interop/node_modules
 	rm -rf .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -38,15 +38,21 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 class Program:
-    """A Python program that runs; ends with the ``with`` block, if not before.
+    """A program that runs, in Python by default; ends with the ``with`` block, if not before.
 
     With ``-X dev`` it complains on the standard error of whatever it leaves open.
     """
 
-    def __init__(self, *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None):
+    def __init__(
+        self,
+        *arguments: str,
+        cwd: Path = ROOT,
+        env: dict[str, str] | None = None,
+        executable: str = sys.executable,
+    ):
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [executable, *arguments],
             cwd=cwd,
             env=env,
             stdin=subprocess.PIPE,

@@ -256,6 +256,12 @@ def test_a_client_keeps_to_its_own_window_where_the_server_allows_a_larger_one(l
     assert [inflate(inflater, deflater.encode(message)) for _ in range(2)] == [message] * 2
 
 
+def test_a_client_that_forgets_does_so_where_the_server_has_not_repeated_that() -> None:
+    config = PerMessageDeflate(client_no_context_takeover=True)
+    client = codecs("permessage-deflate", True, config)[0]
+    assert client.encode(TEXT) == client.encode(TEXT)
+
+
 def frames(deflater: Deflater, chunks: list[bytes]) -> list[tuple[int, bytes, bool]]:
     fragments = [(0 if i else 1, chunk, i == len(chunks) - 1) for i, chunk in enumerate(chunks)]
     return list(deflater.encode_fragments(fragments))

@@ -154,7 +154,11 @@ class PerMessageDeflate:
         if agreed is None:
             return None, None
         bits, keeps_context = agreed.sent_by(is_client)
-        bits = min(bits, self.client_max_window_bits if is_client else self.server_max_window_bits)
+        # A server need not repeat what a client has said of itself (section 7.1.1.2).
+        own_bits, own_context = Agreed(*(getattr(self, name) for name in Agreed._fields)).sent_by(
+            is_client
+        )
+        bits, keeps_context = min(bits, own_bits), keeps_context and own_context
         # What zlib has no window for is sent uncompressed, which is always allowed.
         deflater = None if bits < _LEAST else Deflater(self, bits, keeps_context)
         return deflater, Inflater(*agreed.sent_by(not is_client))
