@@ -42,12 +42,6 @@ class Agreed(NamedTuple):
     server_max_window_bits: int = _LARGEST
     client_max_window_bits: int = _LARGEST
 
-    def sent_by(self, is_client: bool) -> tuple[int, bool]:
-        """Return the window's bits of what one side sends, and whether it keeps its context."""
-        if is_client:
-            return self.client_max_window_bits, not self.client_no_context_takeover
-        return self.server_max_window_bits, not self.server_no_context_takeover
-
 
 @dataclass(frozen=True)
 class PerMessageDeflate:
@@ -153,15 +147,14 @@ class PerMessageDeflate:
         agreed = _agreed(extensions)
         if agreed is None:
             return None, None
-        bits, keeps_context = agreed.sent_by(is_client)
         # A server need not repeat what a client has said of itself (section 7.1.1.2).
-        own_bits, own_context = Agreed(*(getattr(self, name) for name in Agreed._fields)).sent_by(
-            is_client
+        (bits, keeps), (own_bits, own_keeps) = (
+            _sent_by(each, is_client) for each in (agreed, self)
         )
-        bits, keeps_context = min(bits, own_bits), keeps_context and own_context
+        bits = min(bits, own_bits)
         # What zlib has no window for is sent uncompressed, which is always allowed.
-        deflater = None if bits < _LEAST else Deflater(self, bits, keeps_context)
-        return deflater, Inflater(*agreed.sent_by(not is_client))
+        deflater = None if bits < _LEAST else Deflater(self, bits, keeps and own_keeps)
+        return deflater, Inflater(*_sent_by(agreed, not is_client))
 
 
 #: What ``compression=`` takes, everywhere.
@@ -218,6 +211,13 @@ def _read(extension: Extension) -> dict[str, int | None] | None:
             return None
         read[name] = bits
     return read if extension.name == NAME else None
+
+
+def _sent_by(parameters: Agreed | PerMessageDeflate, is_client: bool) -> tuple[int, bool]:
+    """Return the window's bits of what one side sends, and whether it keeps its context."""
+    if is_client:
+        return parameters.client_max_window_bits, not parameters.client_no_context_takeover
+    return parameters.server_max_window_bits, not parameters.server_no_context_takeover
 
 
 def _agreed(extensions: Iterable[str]) -> Agreed | None:
