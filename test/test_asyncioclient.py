@@ -432,6 +432,21 @@ async def test_each_connection_is_waited_for_and_begins_with_no_message() -> Non
 
 
 @on_loops
+async def test_a_drain_that_comes_late_times_nothing_of_the_next_connection() -> None:
+    async with serving(EchoWebSocket) as server:
+        client = WebSocketClient(url_of(server))
+        await client.connect()
+        before = client._driver
+        client.close()
+        await client.wait_closed()
+        await client.connect()
+        before.drain(client)  # as a thread may that is interrupted when it has sent
+        assert not client._drain_timed
+        client._driver.drain(client)
+        assert client._drain_timed
+
+
+@on_loops
 async def test_what_came_with_the_answer_is_not_lost() -> None:
     async def talk(peer: Peer) -> None:
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from test.helpers import TIMEOUT, Recorder, RecordingWebSocket, echo_server, only_websocket, url_of
 from ws4py.client import WebSocketBaseClient
 from ws4py.client.threadedclient import WebSocketClient
+from ws4py.driver import Cancellable, ThreadDriver
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 
@@ -262,6 +264,49 @@ def test_a_client_whose_init_is_called_again_connects_again() -> None:
 def test_a_client_may_connect_again_in_closed() -> None:
     class Returns(Client):
         returned = False
+
+        def closed(self, code: int, reason: str | None = None) -> None:
+            super().closed(code, reason)
+            if not self.returned:
+                self.returned = True
+                self.connect()
+
+    with echo_server() as server:
+        client = Returns(url_of(server))
+        client.connect()
+        assert client.next_event() == ("opened",)
+        client.close(4000)
+        assert client.next_event() == ("closed", 4000, "")
+        assert client.next_event() == ("opened",)
+        client.send("hello again")
+        assert client.next_event() == ("text", b"hello again")
+        end(client)
+
+
+class Tardy(ThreadDriver):
+    """Calls the first thing that is due later once there is a second connection; at once then."""
+
+    def __init__(self) -> None:
+        self.is_second = threading.Event()
+        self.has_called = False
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Cancellable:
+        if not self.has_called:
+            self.has_called = True
+            assert self.is_second.wait(TIMEOUT)
+            callback()
+        return super().call_later(seconds, callback)
+
+
+def test_the_time_to_close_of_a_connection_does_not_end_the_next_one() -> None:
+    class Returns(Client):
+        _driver = Tardy()
+        returned = False
+
+        def opened(self) -> None:
+            super().opened()
+            if self.returned:
+                self._driver.is_second.set()
 
         def closed(self, code: int, reason: str | None = None) -> None:
             super().closed(code, reason)

@@ -12,6 +12,7 @@ import pytest
 
 from test.conformance import ENGINES, Link
 from test.conformance.closing import Closing
+from test.conformance.compressing import Compressing
 from test.conformance.connecting import Connecting
 from test.conformance.ending import Ending
 from test.conformance.engine import Row
@@ -24,10 +25,14 @@ from test.engines.skips import SKIPS
 pytestmark = pytest.mark.conformance
 
 ROLES = {"link": (False, True), "server_link": (False,), "client_link": (True,)}
+#: The same over ws alone, for what TLS cannot matter to.
+ROLES |= {f"plain_{name}": roles for name, roles in ROLES.items()}
 
 #: Cases of the class for a server and for a client, over ws, and as many over wss: counted by hand
 #: when a test is added, so that none gets lost unnoticed.
-CASES = {False: 82, True: 73}
+CASES = {False: 83, True: 74}
+#: Cases over ws alone.
+PLAIN_CASES = {False: 7, True: 7}
 
 #: How many cases each engine has run, and has left out as SKIPS has it, by its name.
 ran: Counter[str] = Counter()
@@ -40,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cases = [
             pytest.param((engine, scheme), id=f"{engine.name}-{scheme}")
             for engine in engines
-            for scheme in (["ws", "wss"] if engine.tls else ["ws"])
+            for scheme in (["ws", "wss"] if engine.tls and "plain" not in name else ["ws"])
         ]
         metafunc.parametrize(name, cases, indirect=True)
 
@@ -63,10 +68,12 @@ def link(
         yield Link(engine, *contexts, stack)
 
 
-server_link = client_link = link
+server_link = client_link = plain_link = plain_server_link = plain_client_link = link
 
 
-class TestConformance(Messages, Closing, Failing, Ending, SlowConsumers, Serving, Connecting, Row):
+class TestConformance(
+    Messages, Compressing, Closing, Failing, Ending, SlowConsumers, Serving, Connecting, Row
+):
     """What a WebSocket does, whoever moves its bytes."""
 
 
@@ -90,4 +97,4 @@ def test_every_engine_has_run_every_case(
 
 
 def cases_of(engine: Any) -> int:
-    return CASES[engine.is_client] * (2 if engine.tls else 1)
+    return CASES[engine.is_client] * (2 if engine.tls else 1) + PLAIN_CASES[engine.is_client]

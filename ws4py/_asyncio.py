@@ -343,7 +343,7 @@ class Connection(Threads, asyncio.Protocol):
         """Write what a websocket has queued, as its peer takes it."""
         if not self._transport.full:
             call_soon(self.loop, self._write)
-        websocket._time_drain()
+        websocket._time_drain(self)
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does."""

@@ -117,16 +117,31 @@ class Closing(Sender):
         message = CloseControlMessage(code, reason)
         if message.data and not is_valid_closing_code(code or 0):
             raise ValueError(f"{code} is not a code that a Close frame can have")
+        driver, stream = self._driver, self.stream
         if not self._write_close(message.single(self._masks), at_once):
             logger.debug("A websocket that is closing or has ended was closed again")
             return
         seconds = self.limits.close_timeout
         if seconds is not None:
-            late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
-            self._deadline = self._driver.call_later(seconds, late)
-            if self._over:  # The peer was faster.
-                self._cancel_timers()
+            late = partial(self._drop_late, stream, seconds)
+            self._keep_deadline(driver.call_later(seconds, late), stream)
         self._settle()
+
+    def _keep_deadline(self, deadline: Cancellable, stream: Stream) -> None:
+        """Keep it for the connection of ``stream``, unless the peer was faster.
+
+        ``closed`` may even have connected again since.
+        """
+        with self._lock:
+            is_late = self._over or self.stream is not stream
+            if not is_late:
+                self._deadline = deadline
+        if is_late:
+            deadline.cancel()
+
+    def _drop_late(self, stream: Stream, seconds: float) -> None:
+        if self.stream is stream:
+            self._drop(f"the peer did not end the connection in {seconds} s")
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""

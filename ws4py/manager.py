@@ -227,7 +227,7 @@ class WebSocketManager(Threads, Thread):
             ThreadDriver().drain(websocket)
             return
         self._update(websocket)
-        websocket._time_drain()
+        websocket._time_drain(self)
 
     def read_on(self, websocket: WebSocket) -> None:
         """Go on with what has had to wait, in the loop's next turn."""

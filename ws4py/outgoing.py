@@ -367,13 +367,16 @@ class Outgoing(Endpoint):
             if starts:
                 self._driver.drain(self)
 
-    def _time_drain(self, seconds: float | None = None) -> None:
-        """See to it, by the driver's timers, that a peer that takes nothing is given up."""
+    def _time_drain(self, driver: Driver, seconds: float | None = None) -> None:
+        """See to it, by the driver's timers, that a peer that takes nothing is given up.
+
+        In another thread than the driver's, the driver may have become one of the past.
+        """
         if seconds is None:
             seconds = self.limits.write_timeout
-        if seconds is not None and not self._drain_timed:
+        if seconds is not None and not self._drain_timed and driver is self._driver:
             self._drain_timed = True
-            self._driver.call_later(seconds, self._check_progress)
+            driver.call_later(seconds, self._check_progress)
 
     def _check_progress(self) -> None:
         self._drain_timed = False
@@ -382,7 +385,7 @@ class Outgoing(Endpoint):
             return
         left = self._progress + timeout - monotonic()
         if left > 0:
-            self._time_drain(left)
+            self._time_drain(self._driver, left)
         else:
             self._lose(f"the peer took nothing in {timeout} s")
 

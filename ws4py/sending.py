@@ -136,9 +136,9 @@ class Sender(Outgoing):
             self._time_idle(seconds)
 
     def _time_idle(self, seconds: float) -> None:
-        self._idle_timer = self._driver.call_later(seconds, self._check_idle)
+        timer = self._idle_timer = self._driver.call_later(seconds, self._check_idle)
         if self._over:
-            self._idle_timer.cancel()
+            timer.cancel()
 
     def _check_idle(self) -> None:
         deflater = self._deflater

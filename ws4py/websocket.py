@@ -96,11 +96,12 @@ class WebSocket(Closing):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
+        # First: by this, who is at work on what was before knows.
+        self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
         for name in _STATE if hasattr(self, "_lock") else ():
             vars(self).pop(name, None)
         Closing.__init__(self)
         self._unhandled = False  # as in Outgoing
-        self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
 
     def _agree(self, compression: PerMessageDeflate | None, extensions: list[str]) -> None:
         """Compress messages, if that is among the ``extensions`` that were negotiated."""

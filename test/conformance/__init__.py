@@ -87,11 +87,10 @@ class Peer:
     def send(self, opcode: int, payload: bytes = b"", fin: int = 1) -> None:
         self.sock.sendall(self.build(opcode, payload, fin))
 
-    def frame(self) -> tuple[int, int, bytes]:
-        """Read a frame; return its FIN bit, opcode and payload."""
+    def read(self) -> tuple[int, bytes]:
+        """Read a frame; return its first byte, and its payload."""
         head = read_exactly(self.sock, 2)
         assert len(head) == 2, "the connection ended where a frame was expected"
-        assert head[0] & 0x70 == 0, "a reserved bit is set"
         assert bool(head[1] & 0x80) is not self.masks, "only a client masks"
         length = head[1] & 0x7F
         if length > 125:
@@ -101,7 +100,13 @@ class Peer:
         assert len(payload) == length, "the connection ended within a frame"
         if key:
             payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
-        return head[0] >> 7, head[0] & 0xF, payload
+        return head[0], payload
+
+    def frame(self) -> tuple[int, int, bytes]:
+        """Read a frame; return its FIN bit, opcode and payload."""
+        first, payload = self.read()
+        assert first & 0x70 == 0, "a reserved bit is set"
+        return first >> 7, first & 0xF, payload
 
     def message(self) -> tuple[int, bytes]:
         """Read a frame that is a whole message; return its opcode and payload."""

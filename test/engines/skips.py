@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-#: What the host of an ASGI application decides alone: engines, reason, and names of tests, some
-#: with a part of their parameters behind it.
-_DECIDED_BY_HOSTS = [
+#: What others decide, most of it the host of an ASGI application: engines, reason, and names of
+#: tests, some with a part of their parameters behind it.
+_DECIDED_BY_OTHERS = [
+    (
+        ["uvicorn", "hypercorn"],
+        "a host compresses",
+        [
+            "test_messages_of_all_kinds_are_compressed_in_both_directions",
+            "test_what_many_send_at_once_is_inflated_in_the_order_of_each",
+            "test_a_close_in_the_middle_of_a_compressed_message_ends_it",
+            "test_a_close_comes_after_the_compressed_message_that_is_being_sent",
+            "test_after_a_while_what_is_kept_is_let_go_of_and_not_referred_to",
+            "test_what_was_not_agreed_on_is_not_compressed",
+            "test_a_broadcast_is_compressed_for_those_that_have_agreed_on_that",
+        ],
+    ),
+    (
+        ["run"],
+        "whoever has called run has to call it again",
+        ["test_a_client_that_connects_again_compresses_without_what_was_before"],
+    ),
     (
         ["uvicorn", "hypercorn"],
         "a host sends whole messages",
@@ -101,7 +119,7 @@ _DECIDED_BY_HOSTS = [
 #: (engine, test) and the reason why the test is skipped; there is no other place for that.
 SKIPS = {
     (engine, test): reason
-    for engines, reason, tests in _DECIDED_BY_HOSTS
+    for engines, reason, tests in _DECIDED_BY_OTHERS
     for engine in engines
     for test in tests
 }
