@@ -2,7 +2,8 @@
 
     python -m test.autobahn.page docs/conformance.md
 
-It refuses reports of a part of the suite, and reports that belong to different versions.
+It refuses reports of a part of the suite, and reports that belong to different versions; it names
+the endpoints that have none.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ INTRODUCTION = f"""# Conformance
 
 The [Autobahn test suite](https://github.com/crossbario/autobahn-testsuite) tries an endpoint's framing,
 fragmentation, UTF-8, closing, limits, and compression ([RFC 7692](https://www.rfc-editor.org/rfc/rfc7692)) in
-{len(ALL)} cases. Every server and every client of ws4py was given all of them, strictly: what the suite calls
+{len(ALL)} cases. Each server and client of ws4py below was given all of them, strictly: what the suite calls
 NON-STRICT or UNIMPLEMENTED is bad here, and so is a case without a result. Three cases have no right
 answer, 7.1.6, 7.13.1 and 7.13.2: these are INFORMATIONAL.
 
@@ -44,8 +45,11 @@ def page(reports: Sequence[tuple[Endpoint, Report]]) -> str:
     """Return the page, in Markdown.
 
     Raises:
-        ValueError: A report is not on the whole suite, or the reports are of different versions.
+        ValueError: A report is not on the whole suite, or the reports are of different versions,
+            or there are none.
     """
+    if not reports:
+        raise ValueError("there are no reports")
     for _, report in reports:
         _check_complete(report)
     common = _common_versions([report.versions for _, report in reports])
@@ -54,6 +58,7 @@ def page(reports: Sequence[tuple[Endpoint, Report]]) -> str:
         INTRODUCTION,
         f"{' to '.join(dict.fromkeys([dates[0], dates[-1]]))}: {_listed(common)}.\n",
         _overview(reports, common),
+        *_left_out([endpoint for endpoint, _ in reports]),
         *(_section(endpoint, report) for endpoint, report in reports),
         CLOSING,
     ]
@@ -93,6 +98,12 @@ def _overview(reports: Iterable[tuple[Endpoint, Report]], common: Mapping[str, s
     return _table(["endpoint", "engine", *HEADINGS], rows, texts=2)
 
 
+def _left_out(endpoints: Sequence[Endpoint]) -> list[str]:
+    """Return what there is to say on endpoints without a report."""
+    missing = [endpoint.title for endpoint in ENDPOINTS if endpoint not in endpoints]
+    return [f"Not run this time: {', '.join(missing)}.\n"] if missing else []
+
+
 def _section(endpoint: Endpoint, report: Report) -> str:
     """Return what there is to say on one endpoint."""
     command = endpoint.command.format(python="python", port="PORT", url="URL", agent="AGENT")
@@ -127,14 +138,12 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -
 
 
 def read_reports(folder: Path) -> list[tuple[Endpoint, Report]]:
-    """Return the report on every endpoint.
-
-    Raises:
-        FileNotFoundError: An endpoint has none: its last run did not come to its end.
-    """
+    """Return the report on every endpoint that has one: whose last run came to its end."""
+    paths = [(endpoint, report_path(folder / endpoint.agent)) for endpoint in ENDPOINTS]
     return [
-        (endpoint, Report.from_json(json.loads(report_path(folder / endpoint.agent).read_text())))
-        for endpoint in ENDPOINTS
+        (endpoint, Report.from_json(json.loads(path.read_text())))
+        for endpoint, path in paths
+        if path.exists()
     ]
 
 
@@ -142,7 +151,7 @@ def main(path: str, folder: str = str(REPORTS)) -> None:
     """Write the page to ``path``, from the reports in ``folder``."""
     try:
         text = page(read_reports(Path(folder)))
-    except (FileNotFoundError, ValueError) as exc:
+    except ValueError as exc:
         sys.exit(f"no page: {exc}")
     Path(path).write_text(text, encoding="utf-8")
 
