@@ -228,6 +228,10 @@ class Connection(Threads, asyncio.Protocol):
         self._transport = LoopTransport(transport, loop)
         self._transport.close_timeout = websocket.limits.close_timeout
         self._reads = True
+        # The peer has ended its direction: the websocket is told so once it has handled the rest,
+        # for which it has some time.
+        self._has_end = False
+        self._rest: Timer | None = None
         # ``closed`` is being called: what the loop still says does not concern the websocket,
         # which may have connected again.
         self._released = False
@@ -271,19 +275,35 @@ class Connection(Threads, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Return whether the other direction stays open, which asyncio has no TLS for."""
-        websocket = self.websocket
-        goes_on = (
-            not self._released and self._transport.sock.can_write_eof() and websocket.process(b"")
-        )
+        if self._released:
+            return False
+        stays_open: bool = self._transport.sock.can_write_eof()
+        if self._has_rest:
+            self._has_end = True
+            return stays_open
+        goes_on = stays_open and self.websocket.process(b"")
         self._go_on(goes_on)
         return goes_on
+
+    @property
+    def _has_rest(self) -> bool:
+        """Whether something has been received that waits for its turn, and not for the peer."""
+        return self.websocket._paused and not self.websocket._outgoing
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport.gone()
         if isinstance(exc, OSError) and not self._released:
             self.websocket._read_failed(exc)
-        self._go_on(False)
+        if exc is None and not self._released and self._has_rest:
+            self._has_end = True
+            self._time_rest(self.websocket.limits.close_timeout)
+        else:
+            self._go_on(False)
         self._tell_ended()
+
+    def _time_rest(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._rest = self.call_later(seconds, partial(self._go_on, False))
 
     def pause_writing(self) -> None:
         self._transport.full = True
@@ -317,6 +337,9 @@ class Connection(Threads, asyncio.Protocol):
     def _go_on(self, goes_on: bool) -> None:
         if self._released:
             return
+        if goes_on and self._has_end and not self._has_rest:
+            self._has_end = False
+            goes_on = not self._transport.is_closing and self.websocket.process(b"")
         if goes_on:
             self._update()
         else:
@@ -368,8 +391,9 @@ class Connection(Threads, asyncio.Protocol):
     def release(self, websocket: WebSocket) -> None:
         """Let no heartbeat go on."""
         self._released = True
-        if websocket._heartbeat is not None:
-            websocket._heartbeat.cancel()
+        for timer in (websocket._heartbeat, self._rest):
+            if timer is not None:
+                timer.cancel()
 
     def ended(self, websocket: WebSocket) -> None:
         """Tell of the end, unless that of TCP is still to come."""

@@ -18,6 +18,7 @@ from typing import Any, Callable, Generic, TypeVar
 from ws4py import websocket
 from ws4py._asyncio import READY, Connection, Ready, Room, wake
 from ws4py.messaging import ABNORMAL, Message, Payload
+from ws4py.sending import PLAIN_SENDS
 from ws4py.streaming import DataMessage, Stream
 
 __all__ = ["EchoWebSocket", "WebSocket"]
@@ -339,6 +340,9 @@ class WebSocket(websocket.WebSocket):
         except Exception:
             logger.exception("An exception in closed()")
         let_go()
+
+
+PLAIN_SENDS.add(WebSocket.send)
 
 
 def _cancel(*tasks: asyncio.Task[None] | None) -> None:

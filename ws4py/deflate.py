@@ -161,12 +161,20 @@ class PerMessageDeflate:
 Compression = Optional[Union[str, PerMessageDeflate]]
 
 
-def read_compression(value: Compression) -> PerMessageDeflate | None:
+def read_compression(
+    value: Compression, extensions: Sequence[str] = ()
+) -> PerMessageDeflate | None:
     """Return what ``value`` stands for.
 
+    Args:
+        extensions: The names of others.
+
     Raises:
-        ValueError: It is neither None, ``"deflate"`` nor a PerMessageDeflate.
+        ValueError: It is neither None, ``"deflate"`` nor a PerMessageDeflate; or the others name
+            this extension too.
     """
+    if value is not None and NAME in extensions:
+        raise ValueError(f"{NAME} is both among the extensions and what compression= is for")
     if value == "deflate":
         return PerMessageDeflate()
     if value is None or isinstance(value, PerMessageDeflate):
@@ -257,8 +265,12 @@ class Deflater:
         compressor = self._compressor
         if compressor is None:
             compressor = self._compressor = self._make()
-        # A fragment is flushed, so that the peer can read it when it comes.
-        data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        try:
+            # A fragment is flushed, so that the peer can read it when it comes.
+            data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        except BaseException:
+            self.release()  # It may refer to what will not be sent.
+            raise
         if not fin:
             return data
         if not self.keeps_context:

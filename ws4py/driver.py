@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import partial
+from logging import getLogger
 from operator import attrgetter
 from typing import Any, Callable, Protocol
 
@@ -27,6 +28,8 @@ __all__ = [
     "broadcasting",
     "is_broadcasting",
 ]
+
+logger = getLogger("ws4py")
 
 # Of a thread, a task or a greenlet.
 _is_broadcast: ContextVar[bool] = ContextVar("_is_broadcast", default=False)
@@ -178,7 +181,11 @@ class _Timers:
             starts, self._runs = not self._runs, True
             self._changed.notify()
         if starts:
-            threading.Thread(target=self._run, name="Timers", daemon=True).start()
+            try:
+                threading.Thread(target=self._run, name="Timers", daemon=True).start()
+            except BaseException:
+                self._runs = False
+                raise
         return timer
 
     def discard(self, timer: _Timer) -> None:
@@ -189,15 +196,27 @@ class _Timers:
 
     def _run(self) -> None:
         with self._changed:
-            while self._timers:
-                first = min(self._timers, key=attrgetter("due"))
-                seconds = first.due - time.monotonic()
-                if seconds > 0:
-                    self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
-                else:
-                    self._timers.discard(first)
-                    threading.Thread(target=first.callback, daemon=True).start()
-            self._runs = False
+            try:
+                while self._timers:
+                    self._wait_or_call()
+            finally:
+                self._runs = False
+
+    def _wait_or_call(self) -> None:
+        first = min(self._timers, key=attrgetter("due"))
+        seconds = first.due - time.monotonic()
+        if seconds > 0:
+            self._changed.wait(min(seconds, threading.TIMEOUT_MAX))
+        else:
+            self._timers.discard(first)
+            self._call(first.callback)
+
+    def _call(self, callback: Callable[[], object]) -> None:
+        try:
+            threading.Thread(target=callback, daemon=True).start()
+        except RuntimeError:  # There can be no more threads: the other timers have to wait.
+            logger.exception("There is no thread for a timer's call")
+            callback()
 
 
 _timers = _Timers()

@@ -143,7 +143,7 @@ def encode_header(fin: int, opcode: int, length: int, key: bytes = b"", rsv: int
     return pack("!BBQ", first, masked | 127, length) + key
 
 
-class Unframed:
+class Uncompressed:
     """A message that is to be compressed, and becomes a frame when it is its turn."""
 
     __slots__ = ("opcode", "payload")
@@ -157,7 +157,7 @@ class Unframed:
 
 
 #: A frame, or what becomes one.
-Sendable = Union[bytes, Unframed]
+Sendable = Union[bytes, Uncompressed]
 
 
 def is_control(item: Sendable) -> bool:

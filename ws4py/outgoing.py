@@ -26,7 +26,7 @@ from typing import Callable
 from ws4py.deflate import Deflater
 from ws4py.driver import Driver, ThreadDriver, is_broadcasting
 from ws4py.exc import QueueFull, Terminated
-from ws4py.framing import Fragments, Sendable, Unframed, is_control
+from ws4py.framing import Fragments, Sendable, Uncompressed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.transport import OFFER, Endpoint
 
@@ -41,7 +41,7 @@ _GENERATOR_SIZE = 16 * 1024
 
 
 def _size(item: Sendable | Fragments) -> int:
-    return len(item) if isinstance(item, (bytes, Unframed)) else _GENERATOR_SIZE
+    return len(item) if isinstance(item, (bytes, Uncompressed)) else _GENERATOR_SIZE
 
 
 class Outgoing(Endpoint):
@@ -130,7 +130,7 @@ class Outgoing(Endpoint):
             return
         with self._lock:
             while not self._push_in_turn(data, payload):
-                self._wait()
+                self._wait_turn()
             dropped = self._sealed or self._ending
         if dropped and self._may_wait():
             self._driver.give_way()
@@ -261,6 +261,21 @@ class Outgoing(Endpoint):
         finally:
             self._lock.acquire()
 
+    def _wait_turn(self) -> None:
+        """Wait until a fragmented message may have ended.
+
+        Who has to write what is queued does so meanwhile: its sender may be waiting for that.
+        """
+        if not self._outgoing or not self._driver.drains_here(self):
+            self._wait()
+            return
+        self._lock.release()
+        try:
+            if not self._advance():
+                self._wait_to_write()
+        finally:
+            self._lock.acquire()
+
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, []
         for wake in waiters:
@@ -306,7 +321,7 @@ class Outgoing(Endpoint):
 
     def _join(self, items: list[Sendable]) -> bytes:
         if self._deflater is not None:
-            items = [each if isinstance(each, bytes) else self._frame(each) for each in items]
+            items = [each if isinstance(each, bytes) else self._compress(each) for each in items]
         return b"".join(items)  # type: ignore[arg-type]
 
     def _push_gathered(self) -> None:
@@ -446,11 +461,13 @@ class Outgoing(Endpoint):
     def _next_turn(self) -> None:
         """End a fragmented message: send what has been put off until now."""
         with self._lock:
+            if self._fragmenter != self._driver.get_ident():
+                return  # That of a connection which has ended, and another has followed.
             self._fragmenter, self._source = None, None
             while self._deferred and self._fragmenter is None:
                 item = self._deferred.popleft()
                 self._deferred_size -= _size(item)
-                if not isinstance(item, (bytes, Unframed)):
+                if not isinstance(item, (bytes, Uncompressed)):
                     self._source, self._fragmenter = item, PAUSED
                     break
                 self._push(self._join([item]))
@@ -472,7 +489,7 @@ class Outgoing(Endpoint):
         """Give the connection up: nothing more can be sent on it."""
         raise NotImplementedError
 
-    def _frame(self, message: Unframed) -> bytes:
+    def _compress(self, message: Uncompressed) -> bytes:
         """Compress a message whose turn it is, and return its frame."""
         raise NotImplementedError
 

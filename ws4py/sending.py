@@ -23,7 +23,7 @@ from ws4py.framing import (
     OPCODE_TEXT,
     RSV1,
     Fragments,
-    Unframed,
+    Uncompressed,
     encode_header,
 )
 from ws4py.masking import mask
@@ -40,6 +40,8 @@ logger = getLogger("ws4py")
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.
 _LARGE = 16 * 1024
+#: Seconds in which what waits for its turn will have been compressed, mostly.
+_BUSY = 1.0
 #: Fragments of a generator that a loop's thread sends before others have their turn.
 _PULLS = 64
 
@@ -47,6 +49,7 @@ _PULLS = 64
 class Sender(Outgoing):
     """The half of a WebSocket that sends."""
 
+    stream: Any
     _connected: bool
     close_received: bool
 
@@ -96,11 +99,7 @@ class Sender(Outgoing):
             self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, data)
 
     def _send_compressed(self, deflater: Deflater, payload: Any, binary: bool) -> None:
-        """Send a message compressed, unless it is a small one.
-
-        What takes long is compressed without the lock, as a fragmented message of one frame; but
-        not by a loop's thread, which would have to put it off, and nobody else waits for.
-        """
+        """Send a message compressed, unless it is a small one."""
         if isinstance(payload, GeneratorType):
             self._send_fragments(deflater.encode_fragments(_fragments(payload, binary)))
         else:
@@ -111,12 +110,31 @@ class Sender(Outgoing):
                 self._send_frame(opcode, data)
                 return
             if len(data) < _LARGE or not self._may_wait():
-                self._write(Unframed(opcode, data))
+                self._write(Uncompressed(opcode, data))
             else:
-                self._send_fragments(deflater.encode_fragments([(opcode, data, True)]))
+                self._send_large(deflater, opcode, data)
         self._watch_idle(deflater)
 
-    def _frame(self, message: Unframed) -> bytes:
+    def _send_large(self, deflater: Deflater, opcode: int, data: bytes) -> None:
+        """Send a message that takes long to compress: without the lock, but as the only one."""
+        if (self._outgoing or self._deferred) and not self._make_room():
+            return
+        if not self._take_turn():
+            return
+        try:
+            frame = self._build(opcode | RSV1, deflater.encode(data))
+            with self._lock:
+                if self._deflater is deflater:  # and not that of the next connection
+                    self._push(*frame)
+        except BaseException:
+            deflater.release()  # It may refer to what has not been sent.
+            raise
+        finally:
+            self._next_turn()
+        if self._broken:
+            raise Terminated
+
+    def _compress(self, message: Uncompressed) -> bytes:
         assert self._deflater is not None  # as when the message was put into the queue
         payload = self._deflater.encode(message.payload)
         return b"".join(self._build(message.opcode | RSV1, payload))
@@ -146,11 +164,13 @@ class Sender(Outgoing):
             return
         left = self._compressed_at + deflater.idle_release - monotonic()
         with self._lock:
-            self._idle_timed = left > 0 or self._fragmenter is not None
+            # What waits for its turn, or is in the middle of it, comes soon.
+            is_busy = self._fragmenter is not None or bool(self._gathered)
+            self._idle_timed = left > 0 or is_busy
             if not self._idle_timed:
                 deflater.release()
         if self._idle_timed:
-            self._time_idle(max(left, 1))
+            self._time_idle(max(left, _BUSY))
 
     def ping(self, message: Payload = "") -> None:
         """Send a Ping with up to 125 bytes (:rfc:`6455#section-5.5.2`).
@@ -190,33 +210,51 @@ class Sender(Outgoing):
 
     def _send_fragments(self, fragments: Fragments) -> None:
         """Send a message of several frames; in a loop's thread as far as there is room."""
-        waits = self._may_wait()
+        waits, deflater = self._may_wait(), self._deflater
         if (self._outgoing or self._deferred) and not self._make_room():
             return
-        with self._lock:
-            self._push_gathered()
-            while self._fragmenter is not None and not self._broken and not self._ending:
-                if self._defer(fragments):
-                    return
-                self._wait()
-            if self._sealed or self._broken or self._ending:
-                return
-            self._fragmenter = self._driver.get_ident() if waits else PAUSED
-            self._source = None if waits else fragments
+        if not self._take_turn(None if waits else fragments):
+            return
         if not waits:
             self._pull()
             return
-        begun = False
+        begun, stream = False, self.stream
         try:
             for fragment in fragments:
+                if self.stream is not stream:
+                    raise Terminated  # Another connection has followed.
                 self._send_frame(*fragment)
                 begun = True
         except BaseException as error:
+            if deflater is not None:
+                deflater.release()  # It may refer to what has not been sent.
             if begun and not isinstance(error, Terminated):
                 self._close_failed()  # A message without an end can be followed by nothing else.
             raise
         finally:
             self._next_turn()
+
+    def _take_turn(self, source: Fragments | None = None) -> bool:
+        """Let no data frames of others be sent until ``_next_turn``; wait for that if need be.
+
+        Args:
+            source: What a loop's thread sends, which does not wait, but has it put off.
+
+        Returns:
+            False if it has been, or if nothing can be sent any more.
+        """
+        with self._lock:
+            self._push_gathered()
+            while self._fragmenter is not None and not self._broken and not self._ending:
+                if source is not None:
+                    self._put_off(source)
+                    return False
+                self._wait_turn()
+            if self._sealed or self._broken or self._ending:
+                return False
+            self._fragmenter = self._driver.get_ident() if source is None else PAUSED
+            self._source = source
+        return True
 
     def _pull(self) -> None:
         """Send what there is room for of the generators that a loop's thread has sent."""
@@ -287,8 +325,10 @@ def broadcast(
                 else:
                     again = message if chunks is None else (c for c in chunks)
                     websocket.send(again, binary, **options)
-            except Exception as error:  # noqa: BLE001 - of one among many
+            except RuntimeError as error:
                 logger.info("A broadcast did not reach a websocket: %s", error)
+            except Exception:
+                logger.exception("A broadcast did not reach a websocket")
 
 
 class _Prepared:
@@ -323,10 +363,15 @@ def _prepare(message: Any, binary: bool, compress: bool) -> _Prepared | None:
     return _Prepared(OPCODE_BINARY if binary else OPCODE_TEXT, _encode(message, binary), compress)
 
 
+#: The functions ``send`` that send what they are given, as it is.
+PLAIN_SENDS: set[Any] = {Sender.send}
+
+
 def _sends_plainly(websocket: Any) -> bool:
-    """Say whether ``send`` would put the prepared frame on the wire."""
+    """Say whether ``send`` would put the prepared frame on the wire, now."""
     return (
-        getattr(websocket.send, "__func__", None) is Sender.send
+        getattr(websocket.send, "__func__", None) in PLAIN_SENDS
+        and websocket._fragmenter is None
         and type(websocket)._send_frame is Sender._send_frame
         and not websocket._masks
     )

@@ -129,7 +129,7 @@ class WebSocketBaseClient(WebSocket):
         compression: Compression = None,
     ) -> None:
         self.url = url
-        self.compression = read_compression(compression)
+        self.compression = read_compression(compression, extensions or ())
         self.scheme, self.host, self.port, self.unix_socket_path, self.resource = parse_url(url)
         self.ssl_options = dict(ssl_options or {})
         self.ssl_context = ssl_context

@@ -62,7 +62,10 @@ class Acceptor:
         check_callbacks(handler_cls, is_async)
         self.handler_cls = handler_cls
         self.handshake = ServerHandshake(
-            protocols or (), extensions or (), origins or (), read_compression(compression)
+            protocols or (),
+            extensions or (),
+            origins or (),
+            read_compression(compression, extensions or ()),
         )
         self.limits = limits
         self.heartbeat_freq = heartbeat_freq
