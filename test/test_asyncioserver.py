@@ -7,14 +7,15 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from test.aio import CLOSE, TEXT, Peer, connect, eventually, on_loops, peer_of, port_of, serving
-from test.helpers import HANDSHAKE, TIMEOUT, descriptors
+from test.helpers import HANDSHAKE, TIMEOUT, descriptors, frame
 from ws4py.async_websocket import EchoWebSocket as CoroutineEcho
 from ws4py.async_websocket import WebSocket
 from ws4py.limits import Limits
@@ -398,3 +399,56 @@ def test_what_is_no_handler_or_path_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="path"):
         serve({"echo": EchoWebSocket})
     assert WebSocketProtocol is tulipserver.WebSocketProtocol
+
+
+@on_loops
+async def test_messages_that_wait_for_their_turn_come_before_the_end_of_tls(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    received: list[Any] = []
+    ended = asyncio.Event()
+
+    class Slow(PlainWebSocket):
+        def received_message(self, message: Any) -> None:
+            time.sleep(0.004)  # Others have their turn after 0.01 s.
+            received.append(message.data)
+
+        def closed(self, code: int, reason: str | None = None) -> None:
+            received.append(code)
+            ended.set()
+
+    messages = [b"%d" % number for number in range(40)]
+
+    def talk(port: int) -> None:
+        received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = client_tls.wrap_bio(received, sent, server_hostname="localhost")
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as sock:
+            exchange(sock, tls.do_handshake, received, sent)
+            tls.write(HANDSHAKE)
+            exchange(sock, lambda: tls.read(4096), received, sent)
+            tls.write(
+                b"".join([*(frame(TEXT, each) for each in messages), frame(CLOSE, b"\x03\xe8")])
+            )
+            # And the end of TLS in the same segment.
+            with contextlib.suppress(OSError):
+                exchange(sock, tls.unwrap, received, sent)
+
+    async with serving(Slow, ssl=server_tls) as server:
+        await asyncio.get_running_loop().run_in_executor(None, talk, port_of(server))
+        await asyncio.wait_for(ended.wait(), TIMEOUT)
+    assert received == [*messages, 1000]
+
+
+def exchange(
+    sock: socket.socket, act: Callable[[], object], received: ssl.MemoryBIO, sent: ssl.MemoryBIO
+) -> None:
+    """Do what TLS does in ``act``, over a socket."""
+    while True:
+        try:
+            act()
+        except ssl.SSLWantReadError:
+            sock.sendall(sent.read())
+            received.write(sock.recv(1 << 16))
+        else:
+            sock.sendall(sent.read())
+            return

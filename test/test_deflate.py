@@ -171,6 +171,12 @@ def test_another_compression_is_named_in_the_error(value: Any) -> None:
         read_compression(value)
 
 
+def test_the_extension_cannot_be_among_the_names_of_others_as_well() -> None:
+    with pytest.raises(ValueError, match="permessage-deflate is both"):
+        read_compression("deflate", ["permessage-deflate"])
+    assert read_compression(None, ["permessage-deflate"]) is None
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [

@@ -60,6 +60,23 @@ def test_a_call_that_was_cancelled_is_not_made() -> None:
     assert not made.is_set()
 
 
+def test_timers_go_on_when_a_thread_could_not_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, made, then = ThreadDriver(), threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name != "Timers":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    driver.call_later(0.01, made.set)
+    assert made.wait(TIMEOUT)
+    monkeypatch.undo()
+    driver.call_later(0.01, then.set)
+    assert then.wait(TIMEOUT)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this platform")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_process_that_is_forked_has_timers_of_its_own() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from test.helpers import TIMEOUT, RecordingSocket, RecordingWebSocket, eventually, frame
+from ws4py import async_websocket
 from ws4py.deflate import PerMessageDeflate
 from ws4py.framing import OPCODE_BINARY, OPCODE_CONTINUATION, OPCODE_TEXT, RSV1, decode_header
 from ws4py.limits import Limits
@@ -25,6 +26,7 @@ TEXT, BINARY = OPCODE_TEXT | RSV1, OPCODE_BINARY | RSV1
 AGREED = "permessage-deflate"
 FORGETFUL = "permessage-deflate; server_no_context_takeover"
 LONG = b"0123456789 " * 30
+NOISE = random.Random(1).randbytes(60_000)
 
 Message = tuple[int, bytes]
 
@@ -267,6 +269,107 @@ def test_what_many_threads_send_is_compressed_in_the_order_of_the_wire(
         runs.join(TIMEOUT)
 
 
+def test_a_thread_that_reads_writes_while_it_waits_for_a_message_of_another(pair: Any) -> None:
+    class Answers(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(NOISE[:20_000], binary=True)
+            super().received_message(message)
+
+    ours, theirs = pair
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ws = Answers(ours)
+    agree(ws)
+    runs = threading.Thread(target=ws.run)
+    runs.start()
+    # The first answer is queued for a peer that does not read, and its reader waits for more.
+    theirs.sendall(frame(OPCODE_TEXT, b"1"))
+    eventually(lambda: ws._draining, "nothing is queued")
+    sends = threading.Thread(target=ws.send, args=((NOISE for _ in range(5)), True))
+    sends.start()
+    eventually(lambda: len(ws._outgoing) > ws.limits.high_water, "there is room still")
+    assert ws._fragmenter is not None
+    theirs.sendall(frame(OPCODE_TEXT, b"2"))
+    with reading_all(theirs, Reading(), 3) as messages:
+        pass
+    assert sorted(len(data) for _, data in messages) == [20_000] * 2 + [len(NOISE) * 5]
+    sends.join(TIMEOUT)
+    ws.terminate()
+    runs.join(TIMEOUT)
+    assert not sends.is_alive()
+    assert not runs.is_alive()
+
+
+class Interrupted(Exception):
+    """What a signal's handler, or a time-out, raises within ``send``."""
+
+
+# What is small is written where it is compressed.
+@pytest.mark.parametrize(
+    ("where", "payload"),
+    [
+        pytest.param("while it is compressed", LONG, id="small"),
+        pytest.param("while it is compressed", LONG * 100, id="large"),
+        pytest.param("before it is written", LONG * 100, id="large, compressed"),
+    ],
+)
+def test_a_message_that_is_interrupted_does_not_spoil_those_behind_it(
+    where: str, payload: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sock = RecordingSocket()
+    ws, reading = WebSocket(sock), Reading()
+    agree(ws)
+    ws.send(NOISE[:1000], binary=True)
+    if where == "while it is compressed":
+        interrupted = zlib.compressobj(wbits=-12)
+
+        class Compressor:
+            def compress(self, data: bytes) -> bytes:
+                return interrupted.compress(data)
+
+            def flush(self, mode: int) -> bytes:
+                raise Interrupted
+
+        ws._deflater._compressor = Compressor()  # type: ignore[assignment,union-attr]
+    else:
+        monkeypatch.setattr(ws, "_build", interrupt)
+    with pytest.raises(Interrupted):
+        ws.send(payload)
+    monkeypatch.undo()
+    ws.send(NOISE[:1000], binary=True)
+    assert sent(ws, sock, reading) == [(BINARY, NOISE[:1000])] * 2
+    ws.terminate()
+
+
+def interrupt(*_arguments: Any) -> Any:
+    raise Interrupted
+
+
+def test_what_was_compressed_for_a_connection_does_not_go_to_the_next_one() -> None:
+    class Reconnecting(WebSocket):
+        def reconnect(self) -> None:
+            self.terminate()
+            self.__init__(second)  # type: ignore[misc]
+            agree(self)
+
+    first, second = RecordingSocket(), RecordingSocket()
+    ws = Reconnecting(first)
+    agree(ws)
+
+    def chunks() -> Iterator[bytes]:
+        yield LONG
+        yield LONG
+        ws.reconnect()
+        yield LONG
+
+    with pytest.raises(RuntimeError, match="terminated websocket"):
+        ws.send(chunks())
+    ws.send(LONG)
+    ws.send(chunk for chunk in (LONG, LONG))
+    assert sent(ws, second, Reading()) == [(TEXT, LONG), (TEXT, LONG * 2)]
+    ws.terminate()
+
+
 # What is kept.
 
 
@@ -384,4 +487,49 @@ def test_a_broadcast_goes_through_a_send_that_is_overridden() -> None:
     agree(ws, FORGETFUL)
     broadcast([ws], b"abc" * 100)
     assert sent(ws, sock, Reading(False)) == [(TEXT, b"ABC" * 100)]
+    ws.terminate()
+
+
+def test_a_broadcast_to_coroutine_handlers_is_compressed_once_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    members: list[Any] = [async_websocket.WebSocket(RecordingSocket()) for _ in range(3)]
+    for member in members:
+        agree(member, FORGETFUL)
+    made: list[Any] = []
+    compressobj = zlib.compressobj
+    monkeypatch.setattr(zlib, "compressobj", lambda *args: made.append(args) or compressobj(*args))
+    broadcast(members, LONG)
+    assert len(made) == 1
+    for member in members:
+        assert list(Reading(False).feed(bytes(member._transport.sock.sent))) == [(TEXT, LONG)]
+
+
+def test_a_broadcast_that_a_send_of_the_application_cannot_take_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Old(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            super().send(payload, binary)
+
+    ws = Old(RecordingSocket())
+    broadcast([ws], LONG, compress=False)
+    assert [(each.levelname, each.message) for each in caplog.records] == [
+        ("ERROR", "A broadcast did not reach a websocket")
+    ]
+    assert "compress" in str(caplog.records[0].exc_info)
+    ws.terminate()
+
+
+def test_a_broadcast_of_a_generator_that_is_being_sent_is_refused_as_a_send_is() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(3):
+            yield LONG
+            broadcast([ws], b"between")
+
+    ws.send(chunks())
+    assert sent(ws, sock, Reading()) == [(OPCODE_TEXT, LONG * 3)]
     ws.terminate()
