@@ -70,6 +70,7 @@ class Sender(Outgoing):
             binary: Whether the message is binary; else it is text, and bytes have to be UTF-8.
             compress: Whether it may be compressed (:rfc:`7692`), where that was negotiated; False
                 for what is compressed already, and for secrets next to what others can choose.
+                Without effect under ASGI, where the host decides.
 
         Raises:
             RuntimeError: The connection has ended, or both sides have closed it; or this was
