@@ -12,77 +12,22 @@ from typing import Any
 
 import pytest
 
+from test.compressing import (
+    BINARY,
+    LONG,
+    NOISE,
+    TEXT,
+    Message,
+    Reading,
+    agree,
+    sent,
+)
 from test.helpers import TIMEOUT, RecordingSocket, RecordingWebSocket, eventually, frame
-from ws4py import async_websocket
-from ws4py.deflate import PerMessageDeflate
-from ws4py.framing import OPCODE_BINARY, OPCODE_CONTINUATION, OPCODE_TEXT, RSV1, decode_header
+from ws4py.framing import OPCODE_CONTINUATION, OPCODE_TEXT
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.messaging import BinaryMessage, PingControlMessage, TextMessage
-from ws4py.sending import broadcast
 from ws4py.websocket import WebSocket
-
-TEXT, BINARY = OPCODE_TEXT | RSV1, OPCODE_BINARY | RSV1
-AGREED = "permessage-deflate"
-FORGETFUL = "permessage-deflate; server_no_context_takeover"
-LONG = b"0123456789 " * 30
-NOISE = random.Random(1).randbytes(60_000)
-
-Message = tuple[int, bytes]
-
-
-class Reading:
-    """The frames of a server, and the messages that they inflate to."""
-
-    def __init__(self, keeps_context: bool = True) -> None:
-        self._keeps_context = keeps_context
-        self._inflater = zlib.decompressobj(-15)
-        self._rest = b""
-        self._message: Message | None = None
-        #: The opcode, with RSV1, and the size of each frame.
-        self.frames: list[tuple[int, int]] = []
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the messages that ``data`` completes, control frames included."""
-        self._rest += data
-        while True:
-            first = self._rest[:1]
-            missing, fin, opcode, length, _, start = decode_header(self._rest, 0, (None,) * 256)
-            if missing or len(self._rest) < start + length:
-                return
-            payload, self._rest = self._rest[start : start + length], self._rest[start + length :]
-            assert first[0] & 0x30 == 0
-            self.frames.append((opcode, length))
-            yield from self._take(opcode, payload, bool(fin))
-
-    def _take(self, opcode: int, payload: bytes, fin: bool) -> Iterator[Message]:
-        if opcode & 0x8:
-            yield opcode, payload
-            return
-        if opcode & 0xF:
-            assert self._message is None, "a message begins within another one"
-            self._message = (opcode, b"")
-        assert self._message is not None
-        kind, begun = self._message
-        if kind & RSV1:
-            payload = self._inflater.decompress(payload + (b"\x00\x00\xff\xff" if fin else b""))
-        self._message = (kind, begun + payload)
-        if fin:
-            yield self._message
-            self._message = None
-            if not self._keeps_context:
-                self._inflater = zlib.decompressobj(-15)
-
-
-def agree(ws: WebSocket, agreed: str = AGREED, **options: Any) -> None:
-    """Do what an opening handshake does that has agreed on compression."""
-    ws._agree(PerMessageDeflate(**options), [agreed])
-
-
-def sent(ws: WebSocket, sock: RecordingSocket, reading: Reading) -> list[Message]:
-    messages = list(reading.feed(bytes(sock.sent)))
-    sock.sent.clear()
-    return messages
 
 
 @pytest.mark.parametrize(
@@ -433,103 +378,3 @@ def test_the_end_of_a_connection_is_the_end_of_its_timer(pair: Any) -> None:
     assert ws._idle_timer is not None
     ws.terminate()
     assert ws._idle_timer is None
-
-
-# Broadcasts.
-
-
-def group(*agreements: str | None) -> tuple[list[Any], list[RecordingSocket]]:
-    socks = [RecordingSocket() for _ in agreements]
-    members = [WebSocket(sock) for sock in socks]
-    for member, agreed in zip(members, agreements):
-        if agreed is not None:
-            agree(member, agreed)
-    return members, socks
-
-
-def test_a_broadcast_is_compressed_once_for_those_that_keep_no_context(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    narrow = FORGETFUL + "; server_max_window_bits=9"
-    members, socks = group(None, AGREED, FORGETFUL, FORGETFUL, narrow, FORGETFUL, AGREED)
-    made: list[tuple[Any, ...]] = []
-    compressobj = zlib.compressobj
-    monkeypatch.setattr(zlib, "compressobj", lambda *args: made.append(args) or compressobj(*args))
-    for message in (LONG, LONG.decode()):
-        broadcast(members, message)
-    # For each message: 12 bits once for all that forget, and 9; and one each that is kept.
-    assert sorted(args[2] for args in made) == [-12] * 4 + [-9] * 2
-    kinds = [OPCODE_TEXT, *[TEXT] * 6]
-    for member, sock, kind in zip(members, socks, kinds):
-        reading = Reading(member._deflater is None or member._deflater.keeps_context)
-        assert sent(member, sock, reading) == [(kind, LONG)] * 2
-        member.terminate()
-
-
-def test_a_broadcast_that_is_not_to_be_compressed_is_not() -> None:
-    members, socks = group(None, AGREED, FORGETFUL)
-    broadcast(members, LONG, compress=False)
-    broadcast(members, (chunk for chunk in (LONG, LONG)), compress=False)
-    broadcast(members, b"small")
-    for member, sock in zip(members, socks):
-        expected = [(OPCODE_TEXT, LONG), (OPCODE_TEXT, LONG * 2), (OPCODE_TEXT, b"small")]
-        assert sent(member, sock, Reading()) == expected
-        member.terminate()
-
-
-def test_a_broadcast_goes_through_a_send_that_is_overridden() -> None:
-    class Shout(WebSocket):
-        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
-            super().send(payload.upper(), binary)
-
-    sock = RecordingSocket()
-    ws = Shout(sock)
-    agree(ws, FORGETFUL)
-    broadcast([ws], b"abc" * 100)
-    assert sent(ws, sock, Reading(False)) == [(TEXT, b"ABC" * 100)]
-    ws.terminate()
-
-
-def test_a_broadcast_to_coroutine_handlers_is_compressed_once_too(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    members: list[Any] = [async_websocket.WebSocket(RecordingSocket()) for _ in range(3)]
-    for member in members:
-        agree(member, FORGETFUL)
-    made: list[Any] = []
-    compressobj = zlib.compressobj
-    monkeypatch.setattr(zlib, "compressobj", lambda *args: made.append(args) or compressobj(*args))
-    broadcast(members, LONG)
-    assert len(made) == 1
-    for member in members:
-        assert list(Reading(False).feed(bytes(member._transport.sock.sent))) == [(TEXT, LONG)]
-
-
-def test_a_broadcast_that_a_send_of_the_application_cannot_take_is_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Old(WebSocket):
-        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
-            super().send(payload, binary)
-
-    ws = Old(RecordingSocket())
-    broadcast([ws], LONG, compress=False)
-    assert [(each.levelname, each.message) for each in caplog.records] == [
-        ("ERROR", "A broadcast did not reach a websocket")
-    ]
-    assert "compress" in str(caplog.records[0].exc_info)
-    ws.terminate()
-
-
-def test_a_broadcast_of_a_generator_that_is_being_sent_is_refused_as_a_send_is() -> None:
-    sock = RecordingSocket()
-    ws = WebSocket(sock)
-
-    def chunks() -> Iterator[bytes]:
-        for _ in range(3):
-            yield LONG
-            broadcast([ws], b"between")
-
-    ws.send(chunks())
-    assert sent(ws, sock, Reading()) == [(OPCODE_TEXT, LONG * 3)]
-    ws.terminate()

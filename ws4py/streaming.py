@@ -80,7 +80,7 @@ class Stream:
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.
         inflater: What inflates the peer's messages, if that was negotiated (:rfc:`7692`).
-        unread: How many bytes the parser holds and has not looked at; 1 at least, while it inflates.
+        unread: How many bytes the parser holds and has not looked at; while it inflates, 1.
 
     All of these but the last may be set at any time; they are read for each frame.
     """
