@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
@@ -19,7 +20,7 @@ CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 PATIENCE = 10.0
 
 # Seconds that are waited for bytes at most, whatever the deadline is.
-_longest = PATIENCE
+_longest = math.inf
 
 
 @contextmanager
