@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -84,9 +85,15 @@ def sing(websocket: Any, _message: Any) -> None:
         threading.Thread(target=run, args=(voice,), daemon=True).start()
 
 
+#: What all of these messages have in common, at different distances from the one before.
+REFRAIN = random.Random(7692).randbytes(200)
+
+
 def sung(voice: int, verse: int) -> bytes:
     """Return a message of one of the threads; some go out in two parts."""
-    return bytes((voice, verse)) * (30_000 if verse % 2 else 500)
+    size = (60_000 if verse % 2 else 1000) + 7 * verse + voice
+    part = bytes((voice, verse)) + REFRAIN
+    return (part * (size // len(part) + 1))[:size]
 
 
 def generate(websocket: Any, _message: Any) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
 
 from test.deflate_blocks import TAIL, Bits, deflate
 from test.hostile import DEFLATE, SERVER, Target, attack
-from test.hostile.burdens import VERSES, VOICES, sung
+from test.hostile.burdens import VERSES, VOICES
 from test.hostile.deflate import MOST, OURS
 from test.hostile.deflated import COMPRESSED, PLAIN, Compressing, Direction, compressing
 from test.hostile.floods import costs_little
 from test.hostile.frames import MOST_FRAGMENTS
+from test.hostile.isolation import is_next
 from test.hostile.targets import at_rest, settles
 from test.hostile.violations import named, refused
 from test.hostile.wire import BINARY, CONTINUATION, PING, TEXT
@@ -207,12 +207,7 @@ def compressed_messages_of_several_threads_stay_in_order(target: Target) -> None
     with compressing(target, path="/chorus") as wire:
         wire.send_frame(TEXT, b"go")
         verses = [0] * VOICES
-        for number in range(VOICES * VERSES):
-            if number % 300 == 0:
-                time.sleep(0.2)  # The queue fills.
-            message = wire.message()
-            voice = message[0]
-            assert message == sung(voice, verses[voice]), (message[:40], verses)
-            verses[voice] += 1
+        for _ in range(VOICES * VERSES):
+            is_next(wire.message(), verses)
         assert wire.codec.count == VOICES * VERSES
         wire.leave()
