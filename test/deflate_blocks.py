@@ -94,15 +94,27 @@ class Bits:
 
     def codes(self, literals: list[int], distances: list[int], final: int = 0) -> Bits:
         """Begin a block that has codes of its own, and tell their lengths."""
-        lengths = even({*literals, *distances}, 19)
-        codes = codes_of(lengths)
-        self.header(DYNAMIC, final).number(len(literals) - 257, 5)
-        self.number(len(distances) - 1, 5).number(15, 4)
-        for symbol in ORDER:
-            self.number(lengths[symbol], 3)
+        used = {*literals, *distances}
+        codes = self.begin_codes(len(literals), len(distances), used, final)
         for length in (*literals, *distances):
             self.code(codes[length])
         return self
+
+    def begin_codes(
+        self, literals: int, distances: int, used: set[int], final: int = 0
+    ) -> list[str]:
+        """Begin a block that has codes of its own; return those in which their lengths are told.
+
+        Args:
+            literals, distances: How many codes there are.
+            used: The lengths that are told, or 16 to 18 for repetitions.
+        """
+        self.header(DYNAMIC, final)
+        self.number(literals - 257, 5).number(distances - 1, 5).number(15, 4)
+        lengths = even(used, 19)
+        for symbol in ORDER:
+            self.number(lengths[symbol], 3)
+        return codes_of(lengths)
 
     def symbols(
         self, symbols: Iterable[Symbol], literals: Sequence[str], distances: Sequence[str]

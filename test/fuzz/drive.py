@@ -14,12 +14,13 @@ from hashlib import sha1
 from typing import Any
 
 from ws4py.client import WebSocketBaseClient
+from ws4py.deflate import PerMessageDeflate
 from ws4py.limits import Limits
 from ws4py.messaging import BinaryMessage, Message, PongControlMessage
 from ws4py.streaming import Stream
 from ws4py.websocket import WebSocket
 
-from .reference import Event, Rules, parse
+from .reference import Deflate, Event, Rules, parse
 
 
 class Misbehaviour(AssertionError):
@@ -70,15 +71,40 @@ def drive_stream_by_send(rules: Rules, chunks: Sequence[bytes]) -> list[Event]:
 def make_stream(rules: Rules) -> Stream:
     stream = Stream(always_mask=not rules.expect_masking, expect_masking=rules.expect_masking)
     stream.limits = make_limits(rules)
+    _, stream.inflater = COMPRESSION.codecs(extensions(rules), is_client=not rules.expect_masking)
     return stream
 
 
+#: How ws4py compresses its answers: it is quick, leaves some as they are, and has no timer.
+COMPRESSION = PerMessageDeflate(
+    server_max_window_bits=15,
+    client_max_window_bits=15,
+    threshold=3,
+    level=1,
+    memory_level=1,
+    idle_release=None,
+)
+
+
+def extensions(rules: Rules) -> list[str]:
+    """Return what has to have been agreed on, if messages may be compressed."""
+    if rules.deflate is None:
+        return []
+    bits, anew = rules.deflate
+    peer, own = ("client", "server") if rules.expect_masking else ("server", "client")
+    parameters = [f"{peer}_max_window_bits={bits}", f"{own}_max_window_bits=10"]
+    if anew:
+        parameters += [f"{peer}_no_context_takeover", f"{own}_no_context_takeover"]
+    return ["; ".join(["permessage-deflate", *parameters])]
+
+
 def take(stream: Stream, events: list[Event]) -> None:
-    """Take the one thing that is there."""
+    """Take the one thing that is there; nothing may be while a message is inflated."""
     if events and events[-1][0] in ("close", "error"):
         raise Misbehaviour(f"the parser goes on after {events[-1]!r}")
     found = waiting(stream)
-    if len(found) != 1:
+    pauses = stream.inflater is not None and stream.unread
+    if len(found) != 1 and (found or not pauses):
         raise Misbehaviour(f"one thing should be there, not {found!r}")
     events += found
     stream.message = None
@@ -119,7 +145,15 @@ class RecordingSocket:
 
 
 class AcceptingSocket(RecordingSocket):
-    """The socket of a client, connected to a server that accepts."""
+    """The socket of a client, connected to a server that accepts.
+
+    Args:
+        extensions: Those that the server uses.
+    """
+
+    def __init__(self, extensions: list[str]) -> None:
+        super().__init__()
+        self.field = f"Sec-WebSocket-Extensions: {', '.join(extensions)}".encode()
 
     def getpeername(self) -> str:
         return ""
@@ -131,15 +165,15 @@ class AcceptingSocket(RecordingSocket):
         token = b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
         return (
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + token + b"\r\n\r\n"
+            b"Sec-WebSocket-Accept: " + token + b"\r\n" + self.field + b"\r\n\r\n"
         )
 
 
 class Mirror:
     """A mixin that sends every message back, and a Ping for every Pong; records its callbacks."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         self.calls: list[Event] = []
         self.ends: list[tuple[int, str | None]] = []
 
@@ -171,10 +205,11 @@ def make_mirror(rules: Rules) -> tuple[Any, RecordingSocket]:
     if rules.expect_masking:
         sock = RecordingSocket()
         mirror: Any = ServerMirror(sock)
+        mirror._agree(COMPRESSION, extensions(rules))
         mirror.limits = make_limits(rules)
     else:
-        sock = AcceptingSocket()
-        mirror = ClientMirror("ws://localhost/")
+        sock = AcceptingSocket(extensions(rules))
+        mirror = ClientMirror("ws://localhost/", compression=COMPRESSION)
         mirror.limits = make_limits(rules)
         mirror.sock = sock
         mirror.connect()
@@ -209,7 +244,8 @@ def check_return_value(websocket: Any, goes_on: bool) -> None:
 
 def answers_in(sent: bytes, rules: Rules) -> list[Event]:
     """Read what was sent: a legal sequence of whole frames, with nothing after a Close."""
-    outcome = parse(sent, Rules(expect_masking=not rules.expect_masking))
+    deflate = None if rules.deflate is None else Deflate(10, rules.deflate.anew)
+    outcome = parse(sent, Rules(expect_masking=not rules.expect_masking, deflate=deflate))
     if outcome.branch is not None or outcome.unread:
         raise Misbehaviour(f"wrote {sent.hex()}: {outcome!r}")
     if len(outcome.keys) > 2 and len(set(outcome.keys)) == 1:  # by chance once in 2**64 times

@@ -12,16 +12,34 @@ from __future__ import annotations
 import random
 from typing import Callable, NamedTuple
 
-from .reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Rules, unmask
+from .compress import Compressor
+from .reference import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Deflate, Rules, unmask
 
 DEFAULT_MAX_MESSAGE_SIZE = 16 * 2**20
 SMALL_MAX_MESSAGE_SIZE = 1000
 MAX_MESSAGE_SIZES = (None, DEFAULT_MAX_MESSAGE_SIZE, 0, 125, 126) + (SMALL_MAX_MESSAGE_SIZE,) * 10
 SMALL_MAX_FRAGMENTS = 8
 BYTEWISE_UP_TO = 2000
+RSV1 = 4
 
 CLOSE_CODES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014)
-BAD_CLOSE_CODES = (0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535)
+BAD_CLOSE_CODES = (
+    0,
+    1,
+    999,
+    1004,
+    1005,
+    1005,
+    1005,
+    1006,
+    1015,
+    1016,
+    1100,
+    2000,
+    2999,
+    5000,
+    65535,
+)
 
 ALPHABET = "az~\x00\x7f\x80\u07ff\u0800\u20ac\ud7ff\ue000\uffff\U00010000\U0001f600\U0010ffff"
 BAD_UTF8: dict[str, tuple[bytes, ...]] = {
@@ -52,13 +70,13 @@ def make_case(seed: int, number: int) -> Case:
     rng = random.Random(f"{seed}/{number}")
     rules = make_rules(rng)
     writer = Writer(rng, rules)
-    intention = rng.choice(INTENTIONS)
+    intention = rng.choice(INTENTIONS if rules.deflate is None else INTENTIONS_OF_COMPRESSED)
     for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
         writer.write_something()
-    if intention in FAULTS:
+    if intention in ALL_FAULTS:
         if rng.random() < 0.2:
             writer.frame(rng.choice((TEXT, BINARY)), b"", fin=False)
-        FAULTS[intention](writer)
+        ALL_FAULTS[intention](writer)
     elif intention == "close":
         writer.write_close()
     write_rest(writer)
@@ -72,7 +90,8 @@ def make_case(seed: int, number: int) -> Case:
 def make_rules(rng: random.Random) -> Rules:
     size = rng.choice(MAX_MESSAGE_SIZES)
     fragments = rng.choice((None, 1) + (SMALL_MAX_FRAGMENTS,) * 8)
-    return Rules(rng.random() < 0.5, size, fragments)
+    deflate = Deflate(rng.choice((9, 9, 12, 15)), rng.random() < 0.3)
+    return Rules(rng.random() < 0.5, size, fragments, rng.choice((None, deflate)))
 
 
 def write_rest(writer: Writer) -> None:
@@ -115,6 +134,7 @@ class Writer:
         self.rules = rules
         self.out = bytearray()
         self.stopped = False  # True: the stream is to end right here
+        self.compressor = None if rules.deflate is None else Compressor(rng, rules.deflate)
 
     def frame(
         self,
@@ -164,15 +184,22 @@ class Writer:
         most = self.rules.max_fragments or 12
         many = self.rng.random() < 0.1
         pieces = most if many else min(most, self.rng.choice((1, 1, 1, 2, 3, 4, 6)))
-        self.write_fragments(opcode, self.cut_payload(payload, pieces))
+        compresses = self.compressor is not None and self.rng.random() < 0.7
+        if compresses:
+            assert self.compressor is not None
+            payload = self.compressor.encode(payload)
+        self.write_fragments(opcode, self.cut_payload(payload, pieces), compressed=compresses)
 
-    def write_fragments(self, opcode: int, pieces: list[bytes], ends: bool = True) -> None:
+    def write_fragments(
+        self, opcode: int, pieces: list[bytes], ends: bool = True, compressed: bool = False
+    ) -> None:
         """Write a data message in these pieces, control frames in between."""
         for i, piece in enumerate(pieces):
             if i and self.rng.random() < 0.2:
                 self.write_control()
             last = i == len(pieces) - 1
-            self.frame(CONTINUATION if i else opcode, piece, fin=last and ends)
+            rsv = RSV1 if compressed and not i else 0
+            self.frame(CONTINUATION if i else opcode, piece, fin=last and ends, rsv=rsv)
 
     def cut_payload(self, payload: bytes, pieces: int) -> list[bytes]:
         """Cut at any byte; pieces may be empty."""
@@ -368,6 +395,57 @@ def write_close_bad_reason(writer: Writer) -> None:
     writer.frame(CLOSE, code.to_bytes(2, "big") + b"reason " + bad)
 
 
+def compressor_of(writer: Writer) -> Compressor:
+    assert writer.compressor is not None, "nothing may be compressed"
+    return writer.compressor
+
+
+def write_broken(writer: Writer) -> None:
+    """Write what is not DEFLATE, after something that may be."""
+    data = compressor_of(writer).broken()
+    ends = writer.rng.random() < 0.7
+    pieces = writer.cut_payload(data, min(writer.rules.max_fragments or 3, 3))
+    if writer.rng.random() < 0.6:
+        pieces = [data]
+    writer.write_fragments(writer.rng.choice((BINARY, BINARY, TEXT)), pieces, ends, True)
+    writer.stopped = not ends
+
+
+def write_cut(writer: Writer) -> None:
+    """Write the beginning of a compressed message as if it were one, and others behind it."""
+    opcode = writer.rng.choice((TEXT, BINARY))
+    data = compressor_of(writer).encode(writer.payload(opcode, writer.size()))
+    data = data[: writer.rng.randrange(len(data) + 1)]
+    writer.write_fragments(opcode, [data], compressed=True)
+    for _ in range(writer.rng.randint(0, 2)):
+        writer.write_something()
+
+
+def write_bomb(writer: Writer) -> None:
+    """Write few bytes that inflate to a limit, or more, or to more than is inflated at once."""
+    rng, limit = writer.rng, writer.rules.max_message_size
+    size = (
+        limit
+        if limit is not None and limit <= 1000
+        else rng.choice((65_535, 65_536, 65_537, 140_000))
+    )
+    size += rng.choice((0, 1, 1, 1, 300))
+    opcode = BINARY if size > 2000 else rng.choice((TEXT, BINARY))
+    data = compressor_of(writer).bomb(size)
+    pieces = writer.cut_payload(data, min(writer.rules.max_fragments or 3, rng.choice((1, 2, 3))))
+    writer.write_fragments(opcode, pieces, ends=rng.random() < 0.8, compressed=True)
+
+
+def write_rsv1(writer: Writer) -> None:
+    """Set RSV1 in a frame that begins no message."""
+    rng = writer.rng
+    opcode = rng.choice((CONTINUATION, CONTINUATION, CLOSE, PING, PONG))
+    if opcode == CONTINUATION and rng.random() < 0.6:
+        pieces = [b"\0"] if rng.random() < 0.5 else [b""]
+        writer.write_fragments(BINARY, pieces, ends=False, compressed=rng.random() < 0.5)
+    writer.frame(opcode, b"", rsv=RSV1, fin=opcode != CONTINUATION or rng.random() < 0.5)
+
+
 FAULTS: dict[str, Callable[[Writer], None]] = {
     "rsv": write_rsv,
     "reserved opcode": write_reserved_opcode,
@@ -389,4 +467,17 @@ FAULTS: dict[str, Callable[[Writer], None]] = {
     "close bad reason": write_close_bad_reason,
 }
 FAULTS.update(("utf8 " + kind, bad_utf8(kind)) for kind in BAD_UTF8)
-INTENTIONS = tuple(FAULTS) + ("close",) * 11 + ("nothing",) * 4 + ("wrong mask",)
+OTHERS = ("close",) * 11 + ("nothing",) * 4 + ("wrong mask",)
+INTENTIONS = tuple(FAULTS) + OTHERS
+
+#: Faults that only who compresses can have.
+COMPRESSED_FAULTS: dict[str, Callable[[Writer], None]] = {
+    "broken": write_broken,
+    "cut": write_cut,
+    "bomb": write_bomb,
+    "rsv1": write_rsv1,
+}
+ALL_FAULTS = {**FAULTS, **COMPRESSED_FAULTS}
+INTENTIONS_OF_COMPRESSED = (
+    INTENTIONS + ("nothing",) * 8 + ("broken",) * 36 + ("cut",) * 3 + ("bomb",) * 6 + ("rsv1",) * 4
+)

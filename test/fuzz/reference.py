@@ -1,4 +1,4 @@
-"""A slow, obvious parser of everything one peer sends: :rfc:`6455#section-5`.
+"""A slow, obvious parser of everything one peer sends: :rfc:`6455#section-5`, :rfc:`7692`.
 
 It has the whole byte stream in its hands, so it needs no state between
 calls, no buffer and no generator. It is written from the RFCs alone and
@@ -18,8 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from . import inflate
+
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 KNOWN_OPCODES = (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG)
+RSV1 = 0x40  # says that a message is compressed (:rfc:`7692#section-6`)
 NAMES = {TEXT: "text", BINARY: "binary", PING: "ping", PONG: "pong"}
 
 Event = tuple[Any, ...]
@@ -28,6 +31,7 @@ BRANCHES = (
     "rsv",
     "reserved-opcode",
     "fragmented-control",
+    "rsv1-misplaced",
     "long-control",
     "non-minimal-16",
     "non-minimal-64",
@@ -38,6 +42,7 @@ BRANCHES = (
     "interrupted",
     "too-many-fragments",
     "too-big",
+    "inflated-too-big",
     "utf8-overlong",
     "utf8-surrogate",
     "utf8-beyond",
@@ -48,6 +53,7 @@ BRANCHES = (
     "close-1-byte",
     "close-bad-code",
     "close-bad-reason",
+    *inflate.BRANCHES,
 )
 
 
@@ -57,6 +63,7 @@ class Outcome(NamedTuple):
     ``unread`` counts the bytes behind the last whole frame that was read. ``early`` is the error
     that a stream which ends inside a header is bound to become, however it goes on: a receiver
     may tell it already, or wait. ``keys`` are the masking keys of the frames that were read.
+    ``others`` are events that are as right as these, where it is open what is found first.
     """
 
     events: list[Event]
@@ -64,14 +71,23 @@ class Outcome(NamedTuple):
     branch: str | None = None
     early: Event | None = None
     keys: Sequence[bytes] = ()
+    others: Sequence[list[Event]] = ()
+
+
+class Deflate(NamedTuple):
+    """What a peer that compresses has promised: its window's bits, and to refer to no message."""
+
+    bits: int = 15
+    anew: bool = False
 
 
 class Rules(NamedTuple):
-    """Whom we listen to: does it have to mask, and how much may it send?"""
+    """Whom we listen to: does it have to mask, how much may it send, and may it compress?"""
 
     expect_masking: bool = True
     max_message_size: int | None = None
     max_fragments: int | None = None
+    deflate: Deflate | None = None
 
 
 class Header(NamedTuple):
@@ -88,12 +104,13 @@ class Header(NamedTuple):
 
 
 class Violation(Exception):
-    """The peer broke the rule ``branch``; it is told ``code``."""
+    """The peer broke the rule ``branch``; it is told ``code``, or perhaps ``other``."""
 
-    def __init__(self, code: int, branch: str) -> None:
+    def __init__(self, code: int, branch: str, other: int | None = None) -> None:
         super().__init__(code, branch)
         self.code = code
         self.branch = branch
+        self.other = other
 
 
 class Exhausted(Exception):
@@ -104,10 +121,15 @@ class HeaderExhausted(Exhausted):
     """The stream ends inside a header."""
 
 
-def parse(stream: bytes, rules: Rules) -> Outcome:
-    """Tell the events of ``stream``, up to its first close, error or its end."""
-    reading = _Reading(stream, rules)
+def parse(stream: bytes, rules: Rules, strict: bool = True) -> Outcome:
+    """Tell the events of ``stream``, up to its first close, error or its end.
+
+    A receiver may keep more than the window that was agreed on, so that it can read what is
+    refused here where this is ``strict``.
+    """
+    reading = _Reading(stream, rules, strict)
     branch = early = None
+    others: list[list[Event]] = []
     try:
         while reading.pos < len(stream) and not reading.closed:
             reading.read_frame()
@@ -117,24 +139,38 @@ def parse(stream: bytes, rules: Rules) -> Outcome:
         pass
     except Violation as violation:
         branch = violation.branch
+        if violation.other is not None:
+            others.append([*reading.events, ("error", violation.other)])
+        elif branch == "deflate-beyond-window":
+            lenient = parse(stream, rules, strict=False)
+            others += [lenient.events, *lenient.others]
+            others += [[*lenient.events, lenient.early]] if lenient.early else []
         reading.events.append(("error", violation.code))
-    return Outcome(reading.events, len(stream) - reading.pos, branch, early, reading.keys)
+    unread = len(stream) - reading.pos
+    return Outcome(reading.events, unread, branch, early, reading.keys, others)
 
 
 class _Reading:
-    def __init__(self, stream: bytes, rules: Rules) -> None:
+    def __init__(self, stream: bytes, rules: Rules, strict: bool) -> None:
         self.stream = stream
         self.rules = rules
+        self.strict = strict
         self.pos = 0
         self.events: list[Event] = []
         self.keys: list[bytes] = []
         self.closed = False
         self.forget_message()
+        self.forget_context()
 
     def forget_message(self) -> None:
         self.opcode: int | None = None  # of the message in progress
+        self.inflates = False
         self.data = b""
         self.fragments = 0
+
+    def forget_context(self) -> None:
+        if self.rules.deflate is not None:
+            self.inflater = inflate.Inflater(self.rules.deflate.bits, self.strict)
 
     def read_frame(self) -> None:
         header = read_header(self.stream, self.pos)
@@ -184,22 +220,45 @@ class _Reading:
         fragments = self.rules.max_fragments
         if fragments is not None and self.fragments + 1 > fragments:
             raise Violation(1008, "too-many-fragments")
-        size = self.rules.max_message_size
-        if size is not None and len(self.data) + header.length > size:
+        if not self.inflates and not header.rsv and self.is_over(header.length):
             raise Violation(1009, "too-big")
+
+    def is_over(self, more: int) -> bool:
+        size = self.rules.max_message_size
+        return size is not None and len(self.data) + more > size
 
     def take_data(self, header: Header, payload: bytes, whole: bool) -> None:
         if header.opcode != CONTINUATION:
             self.opcode = header.opcode
+            self.inflates = bool(header.rsv)
         self.fragments += 1
-        self.data += payload
         ends = header.fin and whole
+        self.data += self.inflated(payload, ends) if self.inflates else payload
         if self.opcode == TEXT:
             check_utf8(self.data, ends, 1007)
         if ends:
             assert self.opcode is not None
             self.events.append((NAMES[self.opcode], self.data))
             self.forget_message()
+
+    def inflated(self, payload: bytes, ends: bool) -> bytes:
+        """Inflate a part of a message, as :rfc:`7692#section-7.2.2` has it."""
+        broken, known = None, len(self.inflater.out)
+        try:
+            self.inflater.feed(payload + inflate.TAIL if ends else payload)
+        except inflate.Broken as error:
+            broken = error.branch
+        inflated = bytes(self.inflater.out[known:])
+        if self.is_over(len(inflated)):
+            # Where all of it is inflated at once, what else is wrong with it may be found first.
+            wrong = broken or (self.opcode == TEXT and not begins_text(self.data + inflated))
+            raise Violation(1009, "inflated-too-big", 1007 if wrong else None)
+        if broken:
+            raise Violation(1007, broken)
+        assert self.rules.deflate is not None
+        if ends and self.rules.deflate.anew:
+            self.forget_context()
+        return inflated
 
     def take_control(self, header: Header, payload: bytes) -> None:
         if header.opcode == CLOSE:
@@ -242,12 +301,7 @@ def read_header(stream: bytes, pos: int) -> Header:
 
 def check_header(header: Header, rules: Rules) -> None:
     """Refuse what a single header can do wrong: :rfc:`6455#section-5.2`."""
-    if header.rsv:
-        raise Violation(1002, "rsv")
-    if header.opcode not in KNOWN_OPCODES:
-        raise Violation(1002, "reserved-opcode")
-    if header.opcode >= CLOSE and not header.fin:
-        raise Violation(1002, "fragmented-control")
+    check_first_byte(header, rules)
     if header.opcode >= CLOSE and header.length_bytes:
         raise Violation(1002, "long-control")
     if header.length_bytes == 2 and header.length < 126:
@@ -260,6 +314,17 @@ def check_header(header: Header, rules: Rules) -> None:
         raise Violation(1002, "masked")
     if not header.masked and rules.expect_masking:
         raise Violation(1002, "unmasked")
+
+
+def check_first_byte(header: Header, rules: Rules) -> None:
+    if header.rsv and (header.rsv != RSV1 or rules.deflate is None):
+        raise Violation(1002, "rsv")
+    if header.opcode not in KNOWN_OPCODES:
+        raise Violation(1002, "reserved-opcode")
+    if header.opcode >= CLOSE and not header.fin:
+        raise Violation(1002, "fragmented-control")
+    if header.rsv and header.opcode not in (TEXT, BINARY):
+        raise Violation(1002, "rsv1-misplaced")
 
 
 def unmask(payload: bytes, key: bytes) -> bytes:
@@ -324,6 +389,15 @@ def check_utf8(data: bytes, ends: bool, code: int) -> None:
             if not low <= octet <= high:
                 raise Violation(code, name_bad_tail(data[i], octet))
         i += tail + 1
+
+
+def begins_text(data: bytes) -> bool:
+    """Say whether ``data`` may be the beginning of valid UTF-8."""
+    try:
+        check_utf8(data, False, 1007)
+    except Violation:
+        return False
+    return True
 
 
 def name_bad_first(first: int) -> str:

@@ -18,7 +18,7 @@ import pytest
 import ws4py
 
 PROJECT = Path(__file__).resolve().parents[2]
-STREAMS = 3000
+STREAMS = 4000
 SEED = 6455
 
 
@@ -176,6 +176,95 @@ FAULTS = [
         "if not self._write_close(message.single(self._masks), at_once):",
         "if not self._write_close(message.single(False), at_once):",
         CLIENT,
+    ),
+    Fault(
+        "what a compressed message leaves out is not read",
+        "deflate",
+        "payload += _TAIL",
+        'payload += b""',
+    ),
+    Fault(
+        "what follows a last block is lost",
+        "deflate",
+        "self._decompressor, data = None, decompressor.unused_data",
+        'self._decompressor, data = None, b""',
+        SERVER,
+    ),
+    Fault(
+        "a message may refer to another one where that was ruled out",
+        "deflate",
+        "if last and not self._keeps_context:",
+        "if last and not payload:",
+        CLIENT,
+    ),
+    Fault(
+        "what a message refers to is forgotten",
+        "deflate",
+        "if last and not self._keeps_context:",
+        "if last:",
+        SERVER,
+    ),
+    Fault(
+        "the window is always small",
+        "deflate",
+        "self._bits = max(bits, _LEAST)",
+        "self._bits = _LEAST",
+        CLIENT,
+    ),
+    Fault(
+        "RSV1 may be set in a continuation",
+        "framing",
+        "if first & allowed and opcode not in (OPCODE_TEXT, OPCODE_BINARY):",
+        "if first & allowed and opcode & 0x8:",
+        SERVER,
+    ),
+    Fault(
+        "RSV1 may be set in a control frame",
+        "framing",
+        "if first & allowed and opcode not in (OPCODE_TEXT, OPCODE_BINARY):",
+        "if first & allowed and not opcode:",
+        CLIENT,
+    ),
+    Fault(
+        "every message is inflated",
+        "streaming",
+        "if opcode >= RSV1:",
+        "if self.inflater is not None:",
+        SERVER,
+    ),
+    Fault(
+        "a message may be inflated to any size",
+        "streaming",
+        "self._size += len(piece)",
+        "self._size += 0",
+    ),
+    Fault(
+        "what comes while a message is inflated is lost",
+        "streaming",
+        'late += (yield 0) or b""',
+        "yield 0",
+        CLIENT,
+    ),
+    Fault(
+        "a compressed message does not say that it is one",
+        "sending",
+        "self._build(message.opcode | RSV1, payload)",
+        "self._build(message.opcode, payload)",
+        SERVER,
+    ),
+    Fault(
+        "what a message leaves out is sent",
+        "deflate",
+        'return data[: -len(_TAIL)] if data else b"\\x00"',
+        'return data or b"\\x00"',
+        CLIENT,
+    ),
+    Fault(
+        "a message that is sent refers to another one where that was ruled out",
+        "deflate",
+        "if not self.keeps_context:",
+        "if not payload:",
+        SERVER,
     ),
 ]
 FAULTS_IN_ROLES = [

@@ -6,11 +6,18 @@ import itertools
 
 import pytest
 
-from .reference import BRANCHES, Event, Rules, Violation, check_utf8, parse
+from test.deflate_blocks import DYNAMIC, FIXED, STORED, Bits, even
+
+from .reference import BRANCHES, Deflate, Event, Rules, Violation, check_utf8, parse
 
 CLIENT = Rules(expect_masking=False)
 SERVER = Rules(expect_masking=True)
 SMALL = Rules(expect_masking=False, max_message_size=4, max_fragments=3)
+
+COMPRESSED = Rules(expect_masking=False, deflate=Deflate())
+ANEW = Rules(expect_masking=False, deflate=Deflate(anew=True))
+NARROW = Rules(expect_masking=False, deflate=Deflate(9))
+SMALL_COMPRESSED = SMALL._replace(deflate=Deflate())
 
 ZERO_KEY = "00000000"
 
@@ -62,6 +69,56 @@ STREAMS = [
     ("a masked empty frame", CLIENT, "8180" + ZERO_KEY, [("error", 1002)]),
 ]
 
+
+def compressed(blocks: Bits | bytes, first: int = 0xC2) -> str:
+    """Return a frame of a compressed message, or of another one that begins so."""
+    data = blocks if isinstance(blocks, bytes) else blocks.finish()
+    head = (
+        bytes([first, len(data)])
+        if len(data) < 126
+        else bytes([first, 126, *divmod(len(data), 256)])
+    )
+    return (head + data).hex()
+
+
+def repeats_nothing() -> Bits:
+    blocks = Bits()
+    codes = blocks.begin_codes(257, 1, {0, 16})
+    return blocks.code(codes[16]).number(0, 2)
+
+
+# RFC 7692 section 7.2.3.
+HELLO = [("text", b"Hello")]
+COMPRESSED_STREAMS = [
+    ("one block", COMPRESSED, "c107f248cdc9c90700", HELLO),
+    ("two fragments", COMPRESSED, "4103f248cd8004c9c90700", HELLO),
+    ("the same again", COMPRESSED, "c107f248cdc9c90700c105f200110000", HELLO * 2),
+    ("no compression", COMPRESSED, "c10b000500faff48656c6c6f00", HELLO),
+    ("a last block", COMPRESSED, "c108f348cdc9c9070000", HELLO),
+    ("two blocks", COMPRESSED, "c10df248050000" + "00ffffcac9c90700", HELLO),
+    ("an empty message", COMPRESSED, "c10100", [("text", b"")]),
+    ("not compressed", COMPRESSED, "810548656c6c6f", HELLO),
+    (
+        "not compressed, between",
+        COMPRESSED,
+        "c107f248cdc9c90700810161c105f200110000",
+        [
+            *HELLO,
+            ("text", b"a"),
+            *HELLO,
+        ],
+    ),
+    ("a ping between fragments", COMPRESSED, "4103f248cd89008004c9c90700", [("ping", b""), *HELLO]),
+    ("a message that is cut", COMPRESSED, "c104f248cdc9", [("text", b"Helh")]),
+    ("half a frame", COMPRESSED, "c107f248cdc9", []),
+    (
+        "exactly the largest size",
+        SMALL_COMPRESSED,
+        compressed(Bits().fixed(b"abab").header(STORED)),
+        [("binary", b"abab")],
+    ),
+]
+
 # Several faults in one header: the first in this order has to be told.
 CONTESTED = [
     ("rsv", Rules(True), "b105"),
@@ -96,11 +153,43 @@ BRANCH_EXAMPLES = {
     "close-1-byte": (CLIENT, "880103", 1002),
     "close-bad-code": (CLIENT, "880203ed", 1002),
     "close-bad-reason": (CLIENT, "880303e8ff", 1007),
+    "rsv1-misplaced": (COMPRESSED, "0200c000", 1002),
+    "inflated-too-big": (SMALL_COMPRESSED, compressed(Bits().fixed(b"abcde")), 1009),
+    "deflate-type": (COMPRESSED, "c20106", 1007),
+    "deflate-stored": (COMPRESSED, "c2050001000000", 1007),
+    "deflate-counts": (COMPRESSED, "c203fcff00", 1007),
+    "deflate-code-lengths": (
+        COMPRESSED,
+        compressed(Bits().header(DYNAMIC).number(0, 10).code("1" * 61)),
+        1007,
+    ),
+    "deflate-repeat": (COMPRESSED, compressed(repeats_nothing()), 1007),
+    "deflate-no-end": (COMPRESSED, compressed(Bits().codes([1, 1] + [0] * 255, [0])), 1007),
+    "deflate-literals": (COMPRESSED, compressed(Bits().codes([2] + [0] * 255 + [2], [0])), 1007),
+    "deflate-distances": (COMPRESSED, compressed(Bits().codes(even({0, 256}, 257), [2])), 1007),
+    "deflate-bad-length": (COMPRESSED, compressed(Bits().header(FIXED).code("11000110")), 1007),
+    "deflate-bad-distance": (
+        COMPRESSED,
+        compressed(Bits().header(FIXED).code("000000111110")),
+        1007,
+    ),
+    "deflate-too-far": (
+        ANEW,
+        compressed(Bits().fixed([97]).header(STORED)) + compressed(Bits().fixed([(3, 1)])),
+        1007,
+    ),
+    "deflate-beyond-window": (
+        NARROW,
+        compressed(bytes([0, 1, 2, 254, 253]) + bytes(513) + b"\0")
+        + compressed(Bits().fixed([(3, 513)])),
+        1007,
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    "rules, stream, events", [pytest.param(*row[1:], id=row[0]) for row in RFC_EXAMPLES + STREAMS]
+    "rules, stream, events",
+    [pytest.param(*row[1:], id=row[0]) for row in RFC_EXAMPLES + STREAMS + COMPRESSED_STREAMS],
 )
 def test_reference_understands(rules: Rules, stream: str, events: list[Event]) -> None:
     assert parse(bytes.fromhex(stream), rules).events == events

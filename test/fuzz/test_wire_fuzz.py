@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .campaign import COUNTED, DRIVERS, Driver, run
-from .generate import Writer, make_case
-from .reference import BINARY, CONTINUATION, PING, PONG, TEXT, Event, Rules, parse
+from .generate import RSV1, Writer, make_case
+from .reference import BINARY, CONTINUATION, PING, PONG, TEXT, Deflate, Event, Rules, parse
 
 SEED = int(os.environ.get("WS4PY_FUZZ_SEED", "6455"))
-STREAMS = int(os.environ.get("WS4PY_FUZZ_STREAMS", "20000"))
+STREAMS = int(os.environ.get("WS4PY_FUZZ_STREAMS", "30000"))
 
 
 @pytest.mark.fuzz
@@ -31,7 +31,7 @@ def test_every_event_of_every_stream_is_the_one_the_reference_tells() -> None:
 
 def required_hits(streams: int) -> int:
     """Tell how often each branch has to be met in each role; fewer streams scatter more."""
-    return 100 if streams >= 20000 else streams // 400
+    return 100 if streams >= 30000 else streams // 600
 
 
 def test_a_few_streams_agree_with_the_reference() -> None:
@@ -55,7 +55,7 @@ def test_streams_are_small() -> None:
 
 
 class Sent(NamedTuple):
-    """A message, and where it is cut into fragments.
+    """A message, whether it is compressed if that is possible, and where it is cut into fragments.
 
     Before each fragment but the first some control frames are sent.
     """
@@ -63,6 +63,7 @@ class Sent(NamedTuple):
     kind: str
     payload: bytes
     cuts: list[tuple[int, list[Event]]]
+    compressed: bool = False
 
 
 OPCODES = {"text": TEXT, "binary": BINARY, "ping": PING, "pong": PONG}
@@ -75,23 +76,27 @@ payloads = st.one_of(
 cut_lists = st.lists(st.tuples(st.integers(0, 300), st.lists(controls, max_size=2)), max_size=4)
 messages = st.one_of(
     controls.map(lambda event: Sent(event[0], event[1], [])),
-    st.builds(lambda event, cuts: Sent(event[0], event[1], cuts), payloads, cut_lists),
+    st.builds(lambda event, *how: Sent(*event, *how), payloads, cut_lists, st.booleans()),
 )
+terms = st.sampled_from([None, Deflate(9), Deflate(15), Deflate(15, anew=True)])
 chunk_sizes = st.lists(st.integers(1, 50), min_size=1)
 
 
 def write(sent: Sent, writer: Writer) -> list[Event]:
     """Write a message and return the events that its receiver has to tell."""
     events: list[Event] = []
+    data, rsv = sent.payload, 0
+    if sent.compressed and writer.compressor is not None:
+        data, rsv = writer.compressor.encode(data), RSV1
     start, opcode = 0, OPCODES[sent.kind]
     for end, between in sorted(sent.cuts):
-        end = max(start, min(end, len(sent.payload)))
-        writer.frame(opcode, sent.payload[start:end], fin=False)
+        end = max(start, min(end, len(data)))
+        writer.frame(opcode, data[start:end], fin=False, rsv=rsv)
         for kind, payload in between:
             writer.frame(OPCODES[kind], payload)
         events += between
-        start, opcode = end, CONTINUATION
-    writer.frame(opcode, sent.payload[start:])
+        start, opcode, rsv = end, CONTINUATION, 0
+    writer.frame(opcode, data[start:], rsv=rsv)
     return [*events, (sent.kind, sent.payload)]
 
 
@@ -108,11 +113,20 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 @pytest.mark.parametrize("driver", DRIVERS)
 @settings(deadline=None)
-@given(sent=st.lists(messages, max_size=6), sizes=chunk_sizes, expect_masking=st.booleans())
+@given(
+    sent=st.lists(messages, max_size=6),
+    sizes=chunk_sizes,
+    expect_masking=st.booleans(),
+    deflate=terms,
+)
 def test_any_messages_in_any_fragments_and_chunks_arrive_in_order(
-    driver: Driver, sent: list[Sent], sizes: list[int], expect_masking: bool
+    driver: Driver,
+    sent: list[Sent],
+    sizes: list[int],
+    expect_masking: bool,
+    deflate: Deflate | None,
 ) -> None:
-    rules = Rules(expect_masking)
+    rules = Rules(expect_masking, deflate=deflate)
     writer = Writer(random.Random(0), rules)
     events = [event for message in sent for event in write(message, writer)]
     data = bytes(writer.out)
