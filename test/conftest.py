@@ -20,6 +20,7 @@ from ws4py.manager import WebSocketManager
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before that of xdist, which looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tell what one worker is to run, where tests run in several; what takes long comes first.
 
