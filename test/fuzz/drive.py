@@ -27,6 +27,11 @@ class Misbehaviour(AssertionError):
     """The parser broke its own contract, whatever the stream was."""
 
 
+def expect(fact: Any, message: str) -> None:
+    if not fact:
+        raise Misbehaviour(message)
+
+
 def make_limits(rules: Rules) -> Limits:
     return replace(
         Limits(),

@@ -18,6 +18,8 @@ with atheris.instrument_imports(include=["ws4py", "test.fuzz"]):
 
 # Bytes of the largest input. A small one says more, and is had sooner.
 MAX_LENGTH = {
+    "extensions": 300,
+    "inflate": 300,
     "stream": 600,
     "request": 900,
     "response": 900,

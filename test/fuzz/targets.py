@@ -30,19 +30,22 @@ from ws4py.handshake import (
 from ws4py.headers import split_list
 from ws4py.limits import Limits
 from ws4py.server._opening import Answer, Opening, Site
-from ws4py.streaming import Stream
 from ws4py.websocket import WebSocket
 
 from .campaign import disagreement
+from .deflated import fuzz_extensions, fuzz_inflate
 from .drive import (
     Misbehaviour,
     RecordingSocket,
     drive_stream,
     drive_stream_by_send,
     drive_websocket,
+    expect,
+    make_stream,
 )
+from .fields import shown, slow_extensions, slow_split
 from .generate import Case
-from .reference import Rules, parse
+from .reference import Deflate, Rules, parse
 
 try:
     import tracemalloc
@@ -69,11 +72,6 @@ def chunkings(data: bytes, *sizes: int) -> Iterator[list[bytes]]:
     """Cut ``data`` in several ways: not at all, and in chunks of each size."""
     for size in (len(data) or 1, *sizes):
         yield [data[i : i + size] for i in range(0, len(data), size)]
-
-
-def expect(fact: Any, message: str) -> None:
-    if not fact:
-        raise Misbehaviour(message)
 
 
 # Streams
@@ -257,24 +255,6 @@ def fuzz_lists(data: bytes) -> None:
     check_names([protocols, extensions])
 
 
-def slow_split(value: str) -> list[str]:
-    """Split a list at its commas, those in a quoted string left out, character by character."""
-    elements, start = [], 0
-    quoted = escaped = False
-    for position, letter in enumerate(value):
-        if escaped:
-            escaped = False
-        elif quoted and letter == "\\":
-            escaped = True
-        elif letter == '"':
-            quoted = not quoted
-        elif letter == "," and not quoted:
-            elements.append(value[start:position])
-            start = position + 1
-    stripped = [element.strip(" \t") for element in [*elements, value[start:]]]
-    return [element for element in stripped if element]
-
-
 def check_server(protocols: str, extensions: str, connection: str) -> None:
     environ = {
         "REQUEST_METHOD": "GET",
@@ -289,14 +269,18 @@ def check_server(protocols: str, extensions: str, connection: str) -> None:
     asked = slow_split(protocols)
     spoken = [name for name in asked if name in PROTOCOLS][:1]
     upgrades = "upgrade" in [option.lower() for option in slow_split(connection)]
-    offered = dict.fromkeys(name for name in slow_split(extensions) if name in EXTENSIONS)
+    offers = slow_extensions(extensions)
+    wrong = not upgrades or (asked and not spoken) or offers is None
+    offered = dict.fromkeys(
+        name for name, options in offers or [] if name in EXTENSIONS and not options
+    )
     try:
         accepted = ServerHandshake(PROTOCOLS, EXTENSIONS).accept(environ)
     except HandshakeError as error:
         expect(error.status == 400, f"refused with {error.status}")
-        expect(not upgrades or (asked and not spoken), f"refused: {error}")
+        expect(wrong, f"refused: {error}")
     else:
-        expect(upgrades and (spoken or not asked), "accepted")
+        expect(not wrong, "accepted")
         expect(accepted.protocols == spoken, f"agreed on {accepted.protocols!r}")
         expect(accepted.extensions == list(offered), f"agreed on {accepted.extensions!r}")
 
@@ -310,8 +294,8 @@ def check_client(protocols: str, extensions: str, connection: str) -> None:
         ("Sec-WebSocket-Extensions", extensions),
     ]
     upgrades = "upgrade" in [option.lower() for option in slow_split(connection)]
-    used = slow_split(extensions)
-    known = all(element.partition(";")[0].strip() in EXTENSIONS for element in used)
+    used = slow_extensions(extensions)
+    known = used is not None and all(name in EXTENSIONS for name, _ in used)
     good = upgrades and known and protocols in PROTOCOLS
     try:
         found = check_response(fields, KEY, PROTOCOLS, EXTENSIONS)
@@ -319,7 +303,7 @@ def check_client(protocols: str, extensions: str, connection: str) -> None:
         expect(not good, f"refused: {error}")
     else:
         expect(good, "accepted")
-        expect(found == ([protocols], used), f"agreed on {found!r}")
+        expect(found == ([protocols], [shown(each) for each in used or []]), f"agreed on {found!r}")
 
 
 def check_names(names: list[str]) -> None:
@@ -378,8 +362,9 @@ def fuzz_length(data: bytes) -> None:
 #: Seconds of the processor's time. What takes linear time is far below, also when it is watched;
 #: a pattern that tries all ways to cut 32 KiB in two takes four.
 SECONDS = 1.5
-#: Bytes that a Stream may hold in its turn, behind a limit of 1000, with 1024 that just came.
-HELD = 16 * 1024
+#: Bytes that a Stream may hold in its turn, behind a limit of 1000, with 1024 that just came; and
+#: where it inflates them, which it does in pieces of 64 KiB, with a window of 32 KiB.
+HELD, HELD_INFLATED = 16 * 1024, 256 * 1024
 
 
 def read_request(data: bytes) -> None:
@@ -409,11 +394,10 @@ def octets(data: bytes) -> list[bytes]:
     return [data[i : i + 1] for i in range(len(data))]
 
 
-def read_frames(data: bytes, expect_masking: bool) -> None:
+def read_frames(data: bytes, expect_masking: bool, deflate: Deflate | None = None) -> None:
     """Take what a Stream has at each 0, so that only the Stream can hold anything."""
-    stream = Stream(expect_masking=expect_masking)
-    stream.limits = Limits(max_message_size=1000)
-    with holding_at_most(HELD):
+    stream = make_stream(Rules(expect_masking, 1000, deflate=deflate))
+    with holding_at_most(HELD_INFLATED if deflate else HELD):
         for start in range(0, len(data), 1024):
             wanted = stream.parser.send(data[start : start + 1024])
             while not wanted and not stream.errors and stream.closing is None:
@@ -448,9 +432,13 @@ AT_LENGTH: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "u": (2**15, fuzz_url),
     "s": (2**15, lambda data: read_frames(data, expect_masking=True)),
     "c": (2**15, lambda data: read_frames(data, expect_masking=False)),
+    "z": (2**15, lambda data: read_frames(data, False, Deflate())),
+    "x": (2**16, fuzz_extensions),
 }
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "extensions": fuzz_extensions,
+    "inflate": fuzz_inflate,
     "stream": fuzz_stream,
     "request": fuzz_request,
     "response": fuzz_response,
