@@ -16,7 +16,7 @@ SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 COUNT ?= 1000000
 # `make soak` lasts for SECONDS, besides opening and closing, and writes a page for each ENGINE.
 SECONDS ?= 600
-TARGETS ?= stream request response lists url length
+TARGETS ?= stream inflate request response extensions lists url length
 ENGINE ?= standalone
 
 BIN := $(VENV)/bin
@@ -55,8 +55,9 @@ format: venv  ## mend what can be mended by machine
 
 test: venv wstest peers  ## run the whole test suite
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
-	$(PYTEST) -n 2 -m hostile $(PYTEST_ARGS)
-	$(PYTEST) -m 'not ($(UNIT)) and not hostile' $(PYTEST_ARGS)
+	$(PYTEST) -n 3 -m hostile $(PYTEST_ARGS)
+	$(PYTEST) -n 2 -m fuzz $(PYTEST_ARGS)
+	$(PYTEST) -m 'not ($(UNIT)) and not hostile and not fuzz' $(PYTEST_ARGS)
 
 unit: venv  ## run the tests that need nothing but Python
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
@@ -73,7 +74,7 @@ wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
 		-m '$(UNIT) and not conformance or wsaccel' $(PYTEST_ARGS)
 
 hostile: venv  ## attack every engine and every client from outside
-	$(PYTEST) -n 2 -m hostile $(PYTEST_ARGS)
+	$(PYTEST) -n 3 -m hostile $(PYTEST_ARGS)
 
 control: venv  ## turn the same attacks against the library websockets (ten minutes)
 	$(BIN)/python -m test.hostile.control
