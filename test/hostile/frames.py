@@ -252,9 +252,9 @@ def control_frames_come_between_fragments(target: Target) -> None:
 @attack(FRAMES, "RFC 6455 5.5.1")
 def a_close_between_fragments(target: Target) -> None:
     with target.open() as wire:
-        wire.send_frame(TEXT, b"a", fin=0)
-        wire.send_close(1001)
-        wire.send_frame(CONTINUATION, b"b")
+        # All at once: what comes when the connection has ended is answered with a reset.
+        close = wire.build(CLOSE, b"\x03\xe9")
+        wire.send(wire.build(TEXT, b"a", fin=0) + close + wire.build(CONTINUATION, b"b"))
         refused(wire, 1001)
 
 
