@@ -392,7 +392,7 @@ def contexts_kept() -> None:
     PerMessageDeflate.codecs = keep  # type: ignore[method-assign]
 
 
-@mutant(DEFLATE, "compressed messages of several threads")
+@mutant(ISOLATION, "compressed messages of several threads")
 def compressed_before_their_turn() -> None:
     def send(self: Any, deflater: Deflater, payload: bytes, binary: bool) -> None:
         data = deflater.encode(payload)
@@ -410,9 +410,10 @@ def broadcasts_compressed_for_anybody() -> None:
 
 
 def read_all(extension: Any) -> Any:
-    """Take each parameter for one that may be there."""
+    """Take each parameter that there is as it is, and no other one."""
     found = {name: deflate._BITS.get(value or "") for name, value in extension.parameters}
-    return found if extension.name == deflate.NAME else None
+    known = {name: found[name] for name in deflate.Agreed._fields if name in found}
+    return known if extension.name == deflate.NAME else None
 
 
 @mutant(DEFLATE, "offers that are declined")
@@ -481,8 +482,8 @@ def certificates_unchecked() -> None:
 
 @mutant(FRAMES, "a frame masked as the other role", role=CLIENT)
 def masks_of_a_server_unchecked() -> None:
-    def decode(buf: bytes, pos: int) -> Any:
-        missing, fin, opcode, length, _, start = framing.decode_header(buf, pos)
+    def decode(buf: bytes, pos: int, complaints: Any) -> Any:
+        missing, fin, opcode, length, _, start = framing.decode_header(buf, pos, complaints)
         return missing, fin, opcode, length, b"", start
 
     streaming.decode_header = decode  # type: ignore[assignment]
