@@ -49,7 +49,7 @@ OPTIONS: dict[str, Any] = {
     "ping_interval": HEARTBEAT,
     "ping_timeout": LIMITS.heartbeat_timeout,
     "max_size": LIMITS.max_message_size,
-    "compression": None,
+    "compression": "deflate",
 }
 
 crowd: set[Any] = set()
@@ -95,6 +95,13 @@ async def serve(port: int) -> None:
 def translated(options: dict[str, Any]) -> dict[str, Any]:
     """Return what the options of our clients are called there."""
     found: dict[str, Any] = {}
+    compression = options.get("compression", "deflate")
+    if isinstance(compression, dict):
+        from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
+
+        found["extensions"] = [ClientPerMessageDeflateFactory(**compression)]
+        compression = None
+    found["compression"] = compression
     if "trusts" in options:
         found["ssl"] = ssl.create_default_context(cafile=options["trusts"])
     if "protocols" in options:
@@ -133,7 +140,7 @@ async def connect() -> None:
 
     async def run(number: int, url: str, options: dict[str, Any]) -> None:
         try:
-            connecting = open_connection(url, proxy=None, **OPTIONS, **translated(options))
+            connecting = open_connection(url, proxy=None, **{**OPTIONS, **translated(options)})
             async with connecting as websocket:
                 tell(number, "opened")
                 with suppress(ConnectionClosed):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 
 from test.deflate_blocks import TAIL, Bits, deflate
-from test.hostile import DEFLATE, SERVER, Target, attack
+from test.hostile import DEFLATE, ISOLATION, SERVER, Target, attack
 from test.hostile.burdens import VERSES, VOICES
 from test.hostile.deflate import MOST, OURS
 from test.hostile.deflated import COMPRESSED, PLAIN, Compressing, Direction, compressing
@@ -202,7 +202,7 @@ def a_broadcast_is_right_for_each_peer(target: Target) -> None:
             wire.leave()
 
 
-@attack(DEFLATE, "RFC 7692 7.2.1: they are compressed in the order in which they are sent")
+@attack(ISOLATION, "RFC 7692 7.2.1: they are compressed in the order in which they are sent")
 def compressed_messages_of_several_threads_stay_in_order(target: Target) -> None:
     with compressing(target, path="/chorus") as wire:
         wire.send_frame(TEXT, b"go")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 from test.hostile import CLIENT, DEFLATE, SERVER, Target, attack
@@ -10,6 +11,7 @@ from test.hostile.answers import check_switch, connected, read_response, request
 from test.hostile.clients import GOOD, refuses, switch
 from test.hostile.deflated import Codec, Compressing, direction
 from test.hostile.offers import EXTENSIONS, at_once
+from test.hostile.targets import value_in
 from test.hostile.violations import named
 from test.hostile.wire import BINARY, Wire
 
@@ -51,19 +53,21 @@ MALFORMED = (
 NOISE = random.Random(7692).randbytes(5000)
 
 
-def talk(wire: Wire, extension: str, is_client: bool = True) -> None:
+def talk(wire: Wire, extension: str, offers: str | None = None) -> None:
     """Have a message echoed, compressed if that was agreed on, and end the connection.
 
     Args:
-        is_client: Whether we are the client.
+        offers: Those of the client, if it is not us. It has announced what window it uses at most.
     """
     if extension:
-        sides = ("client", "server") if is_client else ("server", "client")
+        sides = ("client", "server") if offers is None else ("server", "client")
         codec = Codec(*(direction(extension, side) for side in sides))
         if codec.ours.bits == 8:  # which zlib cannot compress for
             codec.ours = codec.ours._replace(bits=9)
-        if not is_client:
-            codec.theirs = codec.theirs._replace(bits=min(codec.theirs.bits, 12))
+        announced = re.search(r"client_max_window_bits=(\d+)", offers or "")
+        if announced:
+            bits = min(codec.theirs.bits, int(announced[1]))
+            codec.theirs = codec.theirs._replace(bits=bits)
         wire.extensions = extension
         wire = Compressing(wire, codec)
         for _ in range(2):
@@ -225,7 +229,7 @@ def agrees(target: Any, value: str, **options: Any) -> None:
     with Wire(sock, False) as wire:
         wire.send(switch(head, [*GOOD, f"{EXTENSIONS}: {value}".encode("latin-1")]))
         assert target.event(number) == ["opened"], value
-        talk(wire, value.replace('"', ""), is_client=False)
+        talk(wire, value.replace('"', ""), value_in(head, EXTENSIONS))
 
 
 @on_clients("RFC 7692 7: a client MUST fail the connection")
