@@ -448,7 +448,11 @@ def exchange(
             act()
         except ssl.SSLWantReadError:
             sock.sendall(sent.read())
-            received.write(sock.recv(1 << 16))
+            data = sock.recv(1 << 16)
+            if data:
+                received.write(data)
+            else:  # The end of TCP, before that of TLS.
+                received.write_eof()
         else:
             sock.sendall(sent.read())
             return
