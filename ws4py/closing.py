@@ -52,7 +52,8 @@ class Closing(Sender):
 
     @property
     def _masks(self) -> bool:
-        return self.stream is not None and self.stream.always_mask
+        stream = self.stream  # which may become None meanwhile
+        return stream is not None and stream.always_mask
 
     @property
     def close_sent(self) -> bool:
