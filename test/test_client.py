@@ -261,18 +261,21 @@ def test_a_client_whose_init_is_called_again_connects_again() -> None:
         client.terminate()
 
 
-def test_a_client_may_connect_again_in_closed() -> None:
-    class Returns(Client):
-        returned = False
+class Returns(Client):
+    """Connects again in its first ``closed``."""
 
-        def closed(self, code: int, reason: str | None = None) -> None:
-            super().closed(code, reason)
-            if not self.returned:
-                self.returned = True
-                self.connect()
+    returned = False
 
+    def closed(self, code: int, reason: str | None = None) -> None:
+        super().closed(code, reason)
+        if not self.returned:
+            self.returned = True
+            self.connect()
+
+
+def leaves_and_returns(client_class: type[Returns]) -> None:
     with echo_server() as server:
-        client = Returns(url_of(server))
+        client = client_class(url_of(server))
         client.connect()
         assert client.next_event() == ("opened",)
         client.close(4000)
@@ -281,6 +284,10 @@ def test_a_client_may_connect_again_in_closed() -> None:
         client.send("hello again")
         assert client.next_event() == ("text", b"hello again")
         end(client)
+
+
+def test_a_client_may_connect_again_in_closed() -> None:
+    leaves_and_returns(Returns)
 
 
 class Tardy(ThreadDriver):
@@ -299,31 +306,15 @@ class Tardy(ThreadDriver):
 
 
 def test_the_time_to_close_of_a_connection_does_not_end_the_next_one() -> None:
-    class Returns(Client):
+    class ReturnsLate(Returns):
         _driver = Tardy()
-        returned = False
 
         def opened(self) -> None:
             super().opened()
             if self.returned:
                 self._driver.is_second.set()
 
-        def closed(self, code: int, reason: str | None = None) -> None:
-            super().closed(code, reason)
-            if not self.returned:
-                self.returned = True
-                self.connect()
-
-    with echo_server() as server:
-        client = Returns(url_of(server))
-        client.connect()
-        assert client.next_event() == ("opened",)
-        client.close(4000)
-        assert client.next_event() == ("closed", 4000, "")
-        assert client.next_event() == ("opened",)
-        client.send("hello again")
-        assert client.next_event() == ("text", b"hello again")
-        end(client)
+    leaves_and_returns(ReturnsLate)
 
 
 def test_a_refused_connection_is_an_os_error_and_calls_nothing() -> None:
