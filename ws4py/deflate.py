@@ -26,6 +26,9 @@ __all__ = ["Compression", "Deflater", "Inflater", "PerMessageDeflate", "read_com
 
 NAME = "permessage-deflate"
 
+#: The parameters without a value.
+_FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
+
 #: What every compressed message ends with, and leaves out (:rfc:`7692#section-7.2.1`).
 _TAIL = b"\x00\x00\xff\xff"
 #: Bytes that are inflated at once, and bytes of which that is done.
@@ -80,9 +83,7 @@ class PerMessageDeflate:
         A server that cannot limit its window may take the second one.
         """
         flags: list[tuple[str, str | None]] = [
-            (name, None)
-            for name in ("server_no_context_takeover", "client_no_context_takeover")
-            if getattr(self, name)
+            (name, None) for name in _FLAGS if getattr(self, name)
         ]
         server, client = self.server_max_window_bits, self.client_max_window_bits
         ours = ("client_max_window_bits", None if client == _LARGEST else str(client))
@@ -106,9 +107,7 @@ class PerMessageDeflate:
 
     def _answer(self, asked: dict[str, int | None]) -> Extension:
         parameters: list[tuple[str, str | None]] = [
-            (name, None)
-            for name in ("server_no_context_takeover", "client_no_context_takeover")
-            if name in asked or getattr(self, name)
+            (name, None) for name in _FLAGS if name in asked or getattr(self, name)
         ]
         server = min(self.server_max_window_bits, asked.get("server_max_window_bits") or _LARGEST)
         if server != _LARGEST or "server_max_window_bits" in asked:
@@ -190,7 +189,7 @@ _RANGES = {**_WINDOWS, "level": range(1, 10), "memory_level": range(1, 10)}
 
 
 def _check(name: str, value: object) -> None:
-    if name.endswith("takeover"):
+    if name in _FLAGS:
         if not isinstance(value, bool):
             raise TypeError(f"{name} is True or False and not {value!r}")
     elif name in _RANGES:
@@ -208,7 +207,7 @@ def _read(extension: Extension) -> dict[str, int | None] | None:
     read: dict[str, int | None] = {}
     for name, value in extension.parameters:
         bits = None if value is None else _BITS.get(value)
-        is_flag = name in ("server_no_context_takeover", "client_no_context_takeover")
+        is_flag = name in _FLAGS
         if name in read or not (is_flag or name in _WINDOWS):
             return None
         if value is None:

@@ -118,8 +118,6 @@ class Sender(Outgoing):
 
     def _send_large(self, deflater: Deflater, opcode: int, data: bytes) -> None:
         """Send a message that takes long to compress: without the lock, but as the only one."""
-        if (self._outgoing or self._deferred) and not self._make_room():
-            return
         if not self._take_turn():
             return
         try:
@@ -212,8 +210,6 @@ class Sender(Outgoing):
     def _send_fragments(self, fragments: Fragments) -> None:
         """Send a message of several frames; in a loop's thread as far as there is room."""
         waits, deflater = self._may_wait(), self._deflater
-        if (self._outgoing or self._deferred) and not self._make_room():
-            return
         if not self._take_turn(None if waits else fragments):
             return
         if not waits:
@@ -236,14 +232,16 @@ class Sender(Outgoing):
             self._next_turn()
 
     def _take_turn(self, source: Fragments | None = None) -> bool:
-        """Let no data frames of others be sent until ``_next_turn``; wait for that if need be.
+        """Let no data frames of others be sent until ``_next_turn``, once there is room.
 
         Args:
             source: What a loop's thread sends, which does not wait, but has it put off.
 
         Returns:
-            False if it has been, or if nothing can be sent any more.
+            False if it has been, or if there is no room, or nothing can be sent any more.
         """
+        if (self._outgoing or self._deferred) and not self._make_room():
+            return False
         with self._lock:
             self._push_gathered()
             while self._fragmenter is not None and not self._broken and not self._ending:
