@@ -381,7 +381,7 @@ def test_a_given_manager_is_left_alone() -> None:
     with running(WebSocketServer(("127.0.0.1", 0), manager=manager)) as server:
         client = Client(url_of(server))
         client.connect()
-        assert len(manager) == 1
+        eventually(lambda: len(manager) == 1, "there is not one websocket")
         server.server_close()
         client.send("still here")
         assert [client.next_event(), client.next_event()][1] == ("text", b"still here")
