@@ -1,4 +1,4 @@
-"""A client connects again while its threads are in ``send``, on a peer that does not read."""
+"""A client connects again while others are at work on its connection before."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any, Callable
 
 import pytest
 
-from test.helpers import TIMEOUT, eventually
+from test.helpers import TIMEOUT, Recorder, echo_server, eventually, url_of
+from test.regressions import running_manager
 from test.test_client_handshake import switch
+from ws4py.client import WebSocketBaseClient
 from ws4py.client.threadedclient import WebSocketClient
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -167,3 +169,36 @@ def test_threads_that_send_do_not_keep_a_client_from_connecting_again(
             senders.stop()
             client.run_forever()
     assert server.faults + client.faults + senders.faults == []
+
+
+def test_what_ends_a_connection_twice_does_not_end_the_next_one_of_a_manager() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    class Managed(Recorder, WebSocketBaseClient):
+        def handshake_ok(self) -> None:
+            manager.add(self)
+
+        def received_message(self, message: Any) -> None:
+            super().received_message(message)
+            if not entered.is_set():
+                entered.set()
+                assert leave.wait(TIMEOUT)
+
+        def closed(self, code: int, reason: str | None = None) -> None:
+            is_first = not self.ended.is_set()
+            super().closed(code, reason)
+            if is_first:
+                self.connect()
+
+    with running_manager() as manager, echo_server() as server:
+        client = Managed(url_of(server))
+        client.connect()
+        client.send("one")
+        assert entered.wait(TIMEOUT)
+        client.terminate()
+        client.terminate()
+        leave.set()
+        assert client.ended.wait(TIMEOUT)
+        eventually(lambda: len(manager) == 1 and not client.terminated, "it is not connected")
+        client.send("two")
+        eventually(lambda: ("text", b"two") in client.events.queue, "it has ended again")

@@ -156,6 +156,8 @@ class Visitors:
     happen to that. ``enter`` and the like are called under the lock.
     """
 
+    __slots__ = ("_idents", "_lock")
+
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
         self._idents: list[int] = []

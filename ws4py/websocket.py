@@ -96,18 +96,18 @@ class WebSocket(Closing):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
-        # First: by this, who is at work on what was before knows.
-        self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
         if not hasattr(self, "_lock"):
             self._reset()
             return
         with self._lock:
             self._visitors.wait_for_others(self._driver.get_ident(), self._driver.give_way)
-            for name in _STATE:
-                vars(self).pop(name, None)
             self._reset()
 
     def _reset(self) -> None:
+        # By this, who has begun something on what was before knows.
+        self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
+        for name in _STATE:
+            vars(self).pop(name, None)
         Closing.__init__(self)
         self._unhandled = False  # as in Outgoing
 
