@@ -20,6 +20,8 @@ from typing import Any, Callable, Protocol
 from ws4py.heartbeat import Heartbeat
 
 __all__ = [
+    "STARTED",
+    "UNDECIDED",
     "Cancellable",
     "Driver",
     "ThreadDriver",
@@ -45,6 +47,10 @@ def broadcasting() -> Iterator[None]:
     finally:
         _is_broadcast.reset(before)
 
+
+#: In place of the thread that reads a connection: somebody is about to say who does, or has started
+#: it. It will see to the end, should that come before.
+UNDECIDED, STARTED = -1, -2
 
 #: What wakes a thread that waits, and what it calls in order to wait.
 Waiter = tuple[Callable[[], object], Callable[[], object]]

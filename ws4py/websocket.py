@@ -200,8 +200,11 @@ class WebSocket(Closing):
 
         A peer may end its direction of TCP behind its Close, or a violation, and still read.
         """
+        stream = self.stream
         if self._outgoing and self._driver.may_wait():
             self._wait_for(0)
+        if self.stream is not stream:
+            return False  # ``closed`` has been called, and may have connected again.
         # Its end would be read again and again.
         self._paused = bool(self._outgoing) and not self._ending
         return self._paused
@@ -347,7 +350,10 @@ class WebSocket(Closing):
         meanwhile = self._draining and self._reader is not None
         if not meanwhile or not self._driver.drains_here(self):
             return transport.read(self.reading_buffer_size)
-        return transport.read_now(self.reading_buffer_size) if self._write_meanwhile() else None
+        readable = self._write_meanwhile()
+        if not readable or self._transport is not transport:  # It may have ended by that.
+            return None
+        return transport.read_now(self.reading_buffer_size)
 
     def run(self) -> None:
         """Call ``opened``, and read until the connection has ended; then call ``closed``.
@@ -355,15 +361,17 @@ class WebSocket(Closing):
         Blocks, so it wants a thread of its own.
         """
         self._reader = self._driver.get_ident()
+        stream = self.stream
         with self._driver.beating(self):
             try:
                 if self._transport is not None:
                     self._transport.block(self.sock_timeout)
                 self._open()
-                while not self._ending and self.once():
+                while self.stream is stream and not self._ending and self.once():
                     pass
             finally:
-                self.terminate()
+                if self.stream in (stream, None):  # else ``closed`` has connected again
+                    self.terminate()
                 if self._reader == self._driver.get_ident():
                     self._reader = None
 
