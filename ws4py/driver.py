@@ -26,6 +26,7 @@ __all__ = [
     "Driver",
     "ThreadDriver",
     "Threads",
+    "Visitors",
     "Waiter",
     "broadcasting",
     "is_broadcasting",
