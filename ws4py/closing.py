@@ -35,21 +35,36 @@ class Closing(Sender):
     stream: Any
     environ: dict[str, Any] | None
 
-    close_received = False
-    close_code: int | None = None
-    close_reason: str | None = None
-    #: Bytes that came with the opening handshake and have not been processed yet.
-    buf = b""
-
     _is_client = False
-    # The application has failed: it gets no more messages.
-    _failed = False
-    _lost = False
-    # What is known of the end, if no Close has come.
-    _reason: str | None = None
-    _deadline: Cancellable | None = None
-    # What looks whether the kernel takes what is queued.
-    _drain_timer: Cancellable | None = None
+
+    __slots__ = (
+        "_deadline",
+        "_drain_timer",
+        "_failed",
+        "_lost",
+        "_reason",
+        "buf",
+        "close_code",
+        "close_reason",
+        "close_received",
+        "environ",
+        "stream",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.close_received = False
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+        #: Bytes that came with the opening handshake and have not been processed yet.
+        self.buf = b""
+        # The application has failed: it gets no more messages.
+        self._failed = self._lost = False
+        # What is known of the end, if no Close has come.
+        self._reason: str | None = None
+        self._deadline: Cancellable | None = None
+        # What looks whether the kernel takes what is queued.
+        self._drain_timer: Cancellable | None = None
 
     @property
     def _masks(self) -> bool:

@@ -52,10 +52,14 @@ class Sender(Outgoing):
     stream: Any
     close_received: bool
 
-    # When a message was compressed last; whether a timer looks at that.
-    _compressed_at = 0.0
-    _idle_timed = False
-    _idle_timer: Cancellable | None = None
+    __slots__ = ("_compressed_at", "_idle_timed", "_idle_timer")
+
+    def __init__(self) -> None:
+        super().__init__()
+        # When a message was compressed last; whether a timer looks at that.
+        self._compressed_at = 0.0
+        self._idle_timed = False
+        self._idle_timer: Cancellable | None = None
 
     def send(self, payload: Any, binary: bool = False, compress: bool = True) -> None:
         """Send a message.

@@ -348,10 +348,13 @@ def send_at_once(sock: socket.socket) -> None:
 class Endpoint:
     """What a connection is made of: a socket, and the transport that knows its kind."""
 
-    _sock: Any = None
-    _transport: Transport | None = None
-    _local_address: Any = None
-    _peer_address: Any = None
+    __slots__ = ("_local_address", "_peer_address", "_sock", "_transport")
+
+    def __init__(self) -> None:
+        self._sock: Any = None
+        self._transport: Transport | None = None
+        self._local_address: Any = None
+        self._peer_address: Any = None
 
     @property
     def sock(self) -> Any:

@@ -12,7 +12,6 @@ An exception in a callback is logged, and ends its connection. So does ``SystemE
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from inspect import iscoroutinefunction
 from logging import getLogger
@@ -25,10 +24,7 @@ from ws4py.driver import Cancellable
 from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
 from ws4py.messaging import CloseControlMessage, PongControlMessage
-from ws4py.outgoing import Outgoing
-from ws4py.sending import Sender
 from ws4py.streaming import DataMessage, Stream
-from ws4py.transport import Endpoint
 
 __all__ = ["EchoWebSocket", "Heartbeat", "WebSocket"]
 
@@ -64,20 +60,21 @@ class WebSocket(Closing):
     #: Bytes that are read at once, at most.
     reading_buffer_size = DEFAULT_READING_SIZE
 
-    _opened = False
-    # What came after a violation is read, and thrown away.
-    _discarding = False
-    # There is no room for answers, or the application is occupied, or it is the turn of others: the
-    # peer is not read.
-    _paused = False
-    _turn_ends = 0.0
-    # The parser stands at something that has not been handled yet.
-    _unhandled = False
-    # Kept here by the loop that drives the connection, if there is one.
-    _fd = -1
-    _watched = False
-    _reads_only = False
-    _heartbeat: Cancellable | None = None
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_discarding",
+        "_fd",
+        "_heartbeat",
+        "_opened",
+        "_paused",
+        "_reads_only",
+        "_turn_ends",
+        "_unhandled",
+        "_watched",
+        "extensions",
+        "protocols",
+    )
 
     def __init__(
         self,
@@ -97,21 +94,27 @@ class WebSocket(Closing):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
-        if not hasattr(self, "_lock"):
-            self._reset()
-            return
         with self._lock:
             self._visitors.wait_for_others(self._driver.get_ident(), self._driver.give_way)
-            self._reset(_STATE)
+            self._reset()
 
-    def _reset(self, state: Iterable[str] = ()) -> None:
+    def _reset(self) -> None:
         # By this, who has begun something on what was before knows.
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
-        # Not for a new object: vars() gives it a dict, where CPython has something faster.
-        for name in state:
-            vars(self).pop(name, None)
         Closing.__init__(self)
-        self._unhandled = False  # as in Outgoing
+        self._opened = False
+        # What came after a violation is read, and thrown away.
+        self._discarding = False
+        # There is no room for answers, or the application is occupied, or it is the turn of others:
+        # the peer is not read.
+        self._paused = False
+        self._turn_ends = 0.0
+        # The parser stands at something that has not been handled yet.
+        self._unhandled = False
+        # Kept here by the loop that drives the connection, if there is one.
+        self._fd = -1
+        self._watched = self._reads_only = False
+        self._heartbeat: Cancellable | None = None
 
     def _agree(self, compression: PerMessageDeflate | None, extensions: list[str]) -> None:
         """Compress messages, if that is among the ``extensions`` that were negotiated."""
@@ -388,22 +391,6 @@ class WebSocket(Closing):
             self._call(self.opened)
         finally:
             self._busy = None
-
-
-# What is kept on an object for one connection.
-_STATE = [
-    "close_received",
-    "close_code",
-    "close_reason",
-    "dropped_messages",
-    "buf",
-    *(
-        name
-        for base in (Endpoint, Outgoing, Sender, Closing, WebSocket)
-        for name, value in vars(base).items()
-        if name[0] == "_" and name[:2] != "__" and not callable(value)
-    ),
-]
 
 
 _CALLBACKS = ("opened", "received_message", "ponged", "closed")
