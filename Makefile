@@ -36,9 +36,9 @@ help:  ## list the targets
 demo:  ## start the example chat, which prints its address (needs only Python)
 	@PYTHONPATH=. exec $(PYTHON) example/chat.py
 
-venv: $(VENV)/.installed  ## create the environment, again when pyproject.toml changes
+venv: $(VENV)/.installed  ## create the environment, again when what it is made of changes
 
-$(VENV)/.installed: pyproject.toml setup.py
+$(VENV)/.installed: pyproject.toml setup.py ws4py/_speedups.c
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev$(EXTRAS)]'
 	@touch $@

@@ -82,6 +82,7 @@ ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
+    ("masking", "_speedups"),
     ("server.cherrypyserver", "server._cheroot"),
     ("client.tornadoclient", "client.asyncioclient"),
     ("server.tornadoserver", "server._iostream"),

@@ -28,6 +28,8 @@ __all__ = [
 
 Payload = Union[str, bytes, bytearray]
 
+_bytes = bytes  # where a parameter has its name
+
 #: Close codes that only stand for something that no peer sent (:rfc:`6455#section-7.4.1`).
 NO_STATUS, ABNORMAL = 1005, 1006
 
@@ -121,9 +123,12 @@ class TextMessage(Message):
 
     is_text = True
     is_binary = False
+    opcode = OPCODE_TEXT
+    encoding = "utf-8"
+    _bare = True  # see framing.take_messages
 
     def __init__(self, text: Any = None) -> None:
-        super().__init__(OPCODE_TEXT, text)
+        self._data = text if type(text) is bytes else self._encode(text)
 
 
 class BinaryMessage(Message):
@@ -135,9 +140,12 @@ class BinaryMessage(Message):
 
     is_text = False
     is_binary = True
+    opcode = OPCODE_BINARY
+    encoding = None
+    _bare = True  # see framing.take_messages
 
     def __init__(self, bytes: Any = None) -> None:  # noqa: A002
-        super().__init__(OPCODE_BINARY, bytes, None)
+        self._data = bytes if type(bytes) is _bytes else self._encode(bytes)
 
     def __len__(self) -> int:
         return len(self._data)
