@@ -34,6 +34,12 @@ def ends_program(error: BaseException) -> bool:
     return is_exit and threading.current_thread() is threading.main_thread()
 
 
+def _log_or_raise(error: BaseException) -> None:
+    if ends_program(error):
+        raise error
+    logger.error("An exception in the loop", exc_info=error)
+
+
 class Timer:
     """A call at a certain time."""
 
@@ -189,18 +195,19 @@ class Loop:
         for fd, readable, writable in self._poll():
             watcher = self._watchers.get(fd)
             if watcher is not None:
-                self._call(watcher, readable, writable)
+                try:
+                    watcher(readable, writable)
+                except BaseException as error:  # noqa: BLE001 - an application's
+                    _log_or_raise(error)
         self._call_timers()
         for _ in range(len(self._calls)):
             self._call(self._calls.popleft())
 
-    def _call(self, callback: Callable[..., object], *arguments: bool) -> None:
+    def _call(self, callback: Callable[[], object]) -> None:
         try:
-            callback(*arguments)
-        except BaseException as error:
-            if ends_program(error):
-                raise
-            logger.exception("An exception in the loop")
+            callback()
+        except BaseException as error:  # noqa: BLE001 - an application's
+            _log_or_raise(error)
 
     def _poll(self) -> Any:
         if not self.polls_writes:

@@ -91,6 +91,8 @@ class WebSocketManager(Threads, Thread):
         self.loop = Loop(self.poller)
         self.room = memoryview(bytearray(DEFAULT_READING_SIZE))
         self._stopped = self._has_run = self._drained = False
+        # Asked for with each message: without a call in between.
+        self.get_ident = threading.get_ident  # type: ignore[method-assign]
         self._drain: float | None = None
         # Whether a callback may be running in the loop's thread.
         self._serving = True
@@ -170,8 +172,7 @@ class WebSocketManager(Threads, Thread):
         if self.websockets.get(websocket._fd) is not websocket:
             return
         if self._write_and_read(websocket, readable):
-            waits = websocket._draining or websocket._paused
-            if waits or not websocket._reads_only or websocket._is_secure:
+            if not websocket._reads_only or websocket._draining or websocket._paused:
                 self._update(websocket)
         elif not websocket._over:
             self._terminate(websocket)
@@ -212,7 +213,7 @@ class WebSocketManager(Threads, Thread):
             reads = websocket._watched and not websocket._paused
             wanted = transport.interest(reads, websocket._draining)
             self.loop.want(websocket._fd, *wanted)
-            websocket._reads_only = wanted == (True, False)
+            websocket._reads_only = wanted == (True, False) and not transport.holds_more
 
     # What a Driver does.
 

@@ -31,7 +31,7 @@ from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.transport import OFFER, Endpoint
 
 #: What gathers is written once it has this many bytes, or once it is this old in seconds.
-_GATHER_SIZE, _GATHER_TIME = 64 * 1024, 0.001
+_GATHER_SIZE, GATHER_TIME = 64 * 1024, 0.001
 
 #: Nobody's thread: the fragmented message that is open is continued when there is room.
 PAUSED = -1
@@ -170,8 +170,11 @@ class Outgoing(Endpoint):
         if (self._outgoing or self._deferred) and not self._make_room():
             return
         with self._lock:
-            while not self._push_in_turn(data, payload):
-                self._wait_turn()
+            if self._is_free and type(data) is bytes:
+                self._push(data, payload)
+            else:
+                while not self._push_in_turn(data, payload):
+                    self._wait_turn()
             dropped = self._sealed or self._ending
         if dropped and self._may_wait():
             self._driver.give_way()
@@ -211,10 +214,15 @@ class Outgoing(Endpoint):
         if self._gathered_size >= _GATHER_SIZE:
             self.flush()
 
-    def _flush_old(self, now: float) -> None:
-        """Send what has gathered, if that is for too long."""
-        if now - self._gathered_at > _GATHER_TIME:
-            self.flush()
+    @property
+    def _is_free(self) -> bool:
+        """Whether a frame can be written now, behind what the kernel has refused before."""
+        return (
+            self._fragmenter is None
+            and self._transport is not None
+            and self._connected
+            and not (self._gathered or self._sealed or self._broken or self._ending or self._over)
+        )
 
     @property
     def _queued(self) -> int:

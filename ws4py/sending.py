@@ -25,6 +25,7 @@ from ws4py.framing import (
     RSV1,
     Fragments,
     Uncompressed,
+    encode_frame,
     encode_header,
 )
 from ws4py.masking import mask
@@ -209,10 +210,10 @@ class Sender(Outgoing):
     def _build(self, opcode: int, payload: bytes, fin: bool = True) -> tuple[bytes, bytes]:
         """Return a frame, in two parts if its payload is large."""
         key = urandom(4) if self._masks else b""
+        if len(payload) < _LARGE:
+            return encode_frame(fin << 7 | opcode, payload, key), b""
         header = encode_header(fin, opcode, len(payload), key)
-        if key:
-            payload = mask(payload, key)
-        return (header, payload) if len(payload) >= _LARGE else (header + payload, b"")
+        return header, mask(payload, key) if key else payload
 
     def _send_pong(self, payload: bytes) -> None:
         """Answer a Ping; while the kernel refuses bytes only the newest one."""

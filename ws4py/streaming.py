@@ -2,14 +2,15 @@
 
 One generator parses whatever chunk it is sent. It suspends when its bytes run dry, and with 0 at
 every message, so that its owner takes one thing at a time and the order of the wire is kept. A
-frame that stands whole in the bytes becomes a message at once; what has come of a longer one is
-unmasked, validated and appended to its message, so the stream never holds a payload twice, and
-what cannot become UTF-8 is refused before the frame ends.
+frame that stands whole in the bytes becomes a message at once, short ones many at a time; what has
+come of a longer one is unmasked, validated and appended to its message, so the stream never holds
+a payload twice, and what cannot become UTF-8 is refused before the frame ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from math import inf
 from typing import Optional, Union
 
 from ws4py.deflate import Inflater
@@ -32,6 +33,7 @@ from ws4py.framing import (
     Data,
     decode_header,
     more,
+    take_messages,
 )
 from ws4py.limits import Limits
 from ws4py.masking import mask
@@ -80,9 +82,11 @@ class Stream:
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.
         inflater: What inflates the peer's messages, if that was negotiated (:rfc:`7692`).
-        unread: How many bytes the parser holds and has not looked at; while it inflates, 1.
+        unread: How many bytes the parser holds and has not looked at, and messages that it has not
+            shown yet; while it inflates, 1.
 
-    All of these but the last may be set at any time; they are read for each frame.
+    All of these but the last may be set at any time; they are read whenever bytes are looked at,
+    which short messages that come together are at once.
     """
 
     limits = Limits()
@@ -142,6 +146,25 @@ class Stream:
     def _frames(self) -> Generator[int, Data | None, None]:  # noqa: C901 - the hot path
         buf, pos = b"", 0
         while True:
+            if self._partial is None and self.message is None:
+                most = self.limits.max_message_size
+                messages, pos = take_messages(
+                    buf, pos, self.expect_masking, inf if most is None else most,
+                    TextMessage, BinaryMessage,
+                )  # fmt: skip
+                if messages:
+                    if pos == len(buf):
+                        buf, pos = b"", 0
+                    messages.reverse()
+                    while messages:
+                        self.message = messages.pop()
+                        while self.message is not None:
+                            self.unread = len(buf) - pos + len(messages)
+                            late = yield 0
+                            if late:
+                                buf, pos = buf[pos:] + late, 0
+                    late = None
+                    continue
             missing, fin, opcode, length, key, start = decode_header(
                 buf, pos, PLAIN if self.inflater is None else COMPRESSED
             )

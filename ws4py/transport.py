@@ -57,6 +57,9 @@ class Transport:
     #: the memory that has been taken for it: with many connections the heap grows for hours.
     room: memoryview | None = None
 
+    #: Whether there may be more to read than the descriptor announces.
+    holds_more = False
+
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
     _write_waits_for_read = False
@@ -175,6 +178,15 @@ class PlainTransport(Transport):
 
     _flags = 0
 
+    def read_now(self, size: int) -> bytes | None:
+        room = self.room
+        if room is None or size > len(room):
+            return super().read_now(size)
+        try:
+            return bytes(room[: self.sock.recv_into(room, size)])
+        except BlockingIOError:
+            return None
+
     def block(self, timeout: float | None = None) -> None:
         super().block(timeout)
         if timeout is None and _DONTWAIT and isinstance(self.sock, _socket.socket):
@@ -202,6 +214,8 @@ class PlainTransport(Transport):
 
 class TLSTransport(Transport):
     """A socket of the ssl module, or with the methods and errors of one."""
+
+    holds_more = True
 
     def __init__(self, sock: Any) -> None:
         self._lock = Lock()

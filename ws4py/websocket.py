@@ -24,6 +24,7 @@ from ws4py.driver import Cancellable
 from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
 from ws4py.messaging import CloseControlMessage, PongControlMessage
+from ws4py.outgoing import GATHER_TIME
 from ws4py.streaming import DataMessage, Stream
 
 __all__ = ["EchoWebSocket", "Heartbeat", "WebSocket"]
@@ -53,6 +54,9 @@ class WebSocket(Closing):
         close_received: Whether the peer has sent its Close.
         limits: A :class:`ws4py.limits.Limits`; set it on the class or the object.
     """
+
+    # Whether callbacks may be coroutine functions.
+    _awaits = False
 
     heartbeat_freq: float | None = None
     #: Seconds that ``run`` waits for bytes before it gives up; None for as long as it takes.
@@ -157,32 +161,36 @@ class WebSocket(Closing):
         stream.limits = self.limits
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
-        now = monotonic()
-        self._turn_ends = now + _TURN
+        self._turn_ends = monotonic() + _TURN
         try:
             wanted = 0 if self._unhandled else parser.send(data)
             while not wanted:
-                self._unhandled = self._occupied(stream)
-                if self._unhandled:
-                    self._paused = True
-                    break
-                self._gatherer = me if stream.unread and self.gather else None
-                if self._gathered:
-                    self._flush_old(now)
+                if self._awaits:
+                    self._unhandled = self._occupied(stream)
+                    if self._unhandled:
+                        self._paused = True
+                        break
+                more = stream.unread
+                self._gatherer = me if more and self.gather else None
                 self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
                     break
-                if (self._answers and not self._has_room()) or not stream.unread:
+                if not more or (self._answers and not self._has_room()):
                     break
                 now = monotonic()
+                if self._gathered and now - self._gathered_at > GATHER_TIME:
+                    self.flush()
                 if now > self._turn_ends and not self._let_others():
                     break
                 wanted = parser.send(None)
         finally:
             self._gatherer = None
-            self.flush()
+            if self._gathered:
+                self.flush()
             self._busy = None
-        return not self._is_done()
+        if self._ending or self._close_sent or self._over:
+            return not self._is_done()
+        return True
 
     def _occupied(self, stream: Stream) -> bool:
         """Say whether what the stream has is to wait until the application has done other work."""
@@ -335,7 +343,8 @@ class WebSocket(Closing):
                 return True
             if not self.process(data):
                 return False
-            if not self._pending():
+            transport = self._transport
+            if transport is None or not (transport.holds_more or self.buf) or not self._pending():
                 return True
 
     def _read_failed(self, error: OSError) -> None:
