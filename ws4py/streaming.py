@@ -48,6 +48,8 @@ from ws4py.messaging import (
 )
 from ws4py.utf8validator import Utf8Validator
 
+OurValidator = Utf8Validator
+
 __all__ = ["Stream"]
 
 #: What a peer may send as a close code, besides 3000 to 4999 (the IANA registry of
@@ -105,6 +107,7 @@ class Stream:
         self._fragments = self._size = 0
         self._inflating: Inflater | None = None
         self._validator = Utf8Validator()
+        self._takes_many = type(self._validator) is OurValidator
         self._parser: Generator[int, Data | None, None] | None = self.receiver()
         next(self._parser)
 
@@ -146,8 +149,14 @@ class Stream:
     def _frames(self) -> Generator[int, Data | None, None]:  # noqa: C901 - the hot path
         buf, pos = b"", 0
         while True:
-            if self._partial is None and self.message is None:
-                most = self.limits.max_message_size
+            limits = self.limits
+            if (
+                self._partial is None
+                and self.message is None
+                and self._takes_many
+                and limits.max_fragments != 0
+            ):
+                most = limits.max_message_size
                 messages, pos = take_messages(
                     buf, pos, self.expect_masking, inf if most is None else most,
                     TextMessage, BinaryMessage,
@@ -157,13 +166,13 @@ class Stream:
                         buf, pos = b"", 0
                     messages.reverse()
                     while messages:
-                        self.message = messages.pop()
-                        while self.message is not None:
-                            self.unread = len(buf) - pos + len(messages)
-                            late = yield 0
-                            if late:
-                                buf, pos = buf[pos:] + late, 0
-                    late = None
+                        if self.message is None:
+                            self.message = messages.pop()
+                        self.unread = len(buf) - pos + len(messages)
+                        late = yield 0
+                        if late:
+                            buf, pos = buf[pos:] + late, 0
+                            late = None
                     continue
             missing, fin, opcode, length, key, start = decode_header(
                 buf, pos, PLAIN if self.inflater is None else COMPRESSED
