@@ -28,7 +28,7 @@ UNIT := not autobahn and not browser and not interop and not stress and not fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv check format test unit wsaccel hostile control interop peers autobahn \
-	wstest fuzz soak benchmark clean
+	wstest fuzz soak benchmark benchmark-full clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,11 +110,19 @@ soak: venv  ## run 10 000 connections for ten minutes, and judge the server (SEC
 	$(BIN)/python -m test.soak --seconds $(SECONDS) --engine $(ENGINE) \
 		--report docs/soak$(if $(filter-out standalone,$(ENGINE)),-$(ENGINE)).md
 
-benchmark: venv  ## measure the speed
-	$(BIN)/python -m benchmark.run
+# Both write their page, with plots, of the machine that they ran on.
+benchmark benchmark-full: RUN = $(BIN)/python -m benchmark.run --page docs/benchmarks.md
+
+benchmark: venv  ## measure the speed beside the best known peers (ten minutes), and write its page
+	mkdir -p benchmark/build
+	$(RUN) --json benchmark/build/result.json
+
+benchmark-full: venv  ## measure the speed beside all peers in all cells (hours), and write its page
+	mkdir -p benchmark/build
+	$(RUN) --json benchmark/build/result-full.json --set full
 
 clean:  ## remove all that these targets made
-	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
+	rm -rf .venv $(VENV) .venv-* benchmark/.venv* .wstest .tox
 	rm -rf build benchmark/build dist docs/_build *.egg-info
 	rm -rf test/interop/node_modules
 	rm -rf .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmark import peers, report
+from benchmark import page, peers, report
 from benchmark.environments import Unavailable, build_load
 from benchmark.kinds import fits, kind
 from benchmark.measure import Sample, Settings
@@ -53,6 +53,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--server-core", type=int, default=0)
     add("--load-core", type=int, default=1)
     add("--json", type=Path, metavar="FILE", help="written after each round")
+    add("--page", type=Path, metavar="FILE.md", help="write tables, and plots beside it")
     options = parser.parse_args(arguments)
     for name, value in SETS[options.set]._asdict().items():
         if getattr(options, name) is None:
@@ -126,6 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(exc, file=sys.stderr)
         return 2
     print(report.text(result))
+    if options.page:
+        page.write(result, options.page)
     return int(any("failure" in s for s in result["samples"]))
 
 
