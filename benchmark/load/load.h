@@ -80,5 +80,6 @@ void open_connections(int total);
 void start_tls(struct conn *c);
 ssize_t transport_send(struct conn *c, const void *data, size_t n);
 ssize_t transport_recv(struct conn *c, void *data, size_t n);
+bool transport_holds_more(const struct conn *c);
 void transport_close(struct conn *c);
 #endif

@@ -68,6 +68,12 @@ static ssize_t send_records(SSL *tls, const void *data, size_t n)
     return as_of_socket(tls, SSL_write(tls, data, at_most(n)));
 }
 
+/* Data, or the end of the stream. */
+static bool holds_more(const SSL *tls)
+{
+    return SSL_has_pending(tls) || (SSL_get_shutdown(tls) & SSL_RECEIVED_SHUTDOWN);
+}
+
 static void free_tls(SSL *tls)
 {
     SSL_free(tls);
@@ -93,6 +99,12 @@ static ssize_t send_records(SSL *tls, const void *data, size_t n)
     return -1;
 }
 
+static bool holds_more(const SSL *tls)
+{
+    (void)tls;
+    return false;
+}
+
 static void free_tls(SSL *tls)
 {
     (void)tls;
@@ -107,6 +119,12 @@ ssize_t transport_send(struct conn *c, const void *data, size_t n)
 ssize_t transport_recv(struct conn *c, void *data, size_t n)
 {
     return c->tls ? receive_records(c->tls, data, n) : recv(c->fd, data, n, 0);
+}
+
+/* Whether there is something that epoll will not tell, as it has left the kernel already. */
+bool transport_holds_more(const struct conn *c)
+{
+    return c->tls && holds_more(c->tls);
 }
 
 void transport_close(struct conn *c)

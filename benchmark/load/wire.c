@@ -359,7 +359,7 @@ void received_frames(struct conn *c, const uint8_t *p, size_t n)
     }
 }
 
-void readable(struct conn *c)
+static ssize_t receive(struct conn *c)
 {
     static uint8_t chunk[CHUNK];
     ssize_t n = transport_recv(c, chunk, sizeof chunk);
@@ -376,6 +376,11 @@ void readable(struct conn *c)
             totals.clean_closes++;
         drop(c);
     }
-    if (c->tls && n == sizeof chunk && c->fd >= 0)
-        readable(c);                    /* OpenSSL may hold more, of which epoll knows nothing */
+    return n;
+}
+
+void readable(struct conn *c)
+{
+    while (receive(c) > 0 && transport_holds_more(c)) {
+    }
 }
