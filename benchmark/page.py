@@ -31,8 +31,9 @@ on the load generator and on what else ran: **both waited** is how long both wer
 while something else had their core. [benchmark/README.md](../benchmark/README.md) has more on how
 to read this.
 
-`ws4py` is the standalone server and, among clients, the threaded one; `ws4py-…` are the other
-engines. `ws4py-0.6-…` is the release before, with and without wsaccel. `tcp-…` echo bytes without
+`ws4py` is the standalone server and, among clients, the threaded one; `ws4py-pure` is the same
+without compiled code, and `ws4py-…` are the other engines. `ws4py-0.6-…` is the release before,
+with and without wsaccel; its asyncio server needs Python 3.10. `tcp-…` echo bytes without
 WebSocket, which is the ceiling, in Python and in C; `ws-c` is a WebSocket echo in C that trusts
 its peers.
 """

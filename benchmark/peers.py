@@ -84,6 +84,13 @@ def engine(name: str, files: dict[str, str], *packages: str) -> Program:
     return program._replace(commands={ECHO: echo, TLS: tls, **program.commands})
 
 
+def pure(program: Program) -> Program:
+    """Return a program of ours that does without compiled code of ours."""
+    setting = ("env", "WS4PY_PURE=1")
+    commands = {role: (*setting, *command) for role, command in program.commands.items()}
+    return program._replace(commands=commands)
+
+
 def old(environment: Venv, engine: str, *packages: str) -> Program:
     """Return a server on ws4py 0.6."""
     commands = started_by((str(environment.python),), {ECHO: f"ws4py_06_{engine}.py"})
@@ -123,9 +130,12 @@ def besides(engine: str, client: str = "") -> dict[str, str]:
     }
 
 
+STANDALONE = engine("standalone", besides("standalone", "threaded"))
+
 #: In the order in which they are shown.
 PROGRAMS = {
-    "ws4py": engine("standalone", besides("standalone", "threaded")),
+    "ws4py": STANDALONE,
+    "ws4py-pure": pure(STANDALONE),
     "ws4py-asyncio": engine("asyncio", besides("asyncio")),
     "ws4py-uvloop": ours(both("ws4py_asyncio.py", client="ws4py_asyncio.py"), "uvloop"),
     "ws4py-gevent": engine("gevent", besides("gevent"), "gevent"),
