@@ -55,7 +55,8 @@ def parse(size: int) -> Run:
     """Parse masked text messages, each in a chunk of its own."""
     from ws4py.streaming import Stream
 
-    stream, chunk = Stream(), masked(size)
+    stream: Any = Stream()
+    chunk = masked(size)
     send = stream.parser.send
 
     def run(messages: int) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
+import matplotlib as mpl  # type: ignore[import-not-found]
+from matplotlib.figure import Figure  # type: ignore[import-not-found]
 
 from benchmark.kinds import Column, kind
 from benchmark.peers import PROGRAMS
