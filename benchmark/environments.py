@@ -29,7 +29,7 @@ def run(command: Sequence[str], what: str) -> None:
         raise Unavailable(f"{what}: {exc}") from exc
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise Unavailable(f"{what}: {command[0]} failed: {said[-1]}")
+        raise Unavailable(f"{what}: {said[-1]}")
 
 
 class Environment(Protocol):

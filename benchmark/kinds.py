@@ -89,8 +89,9 @@ class Echo:
     @property
     def title(self) -> str:
         kind = "binary" if self.binary else "text"
-        how = f"{self.connections} connections, {self.window} outstanding"
-        return f"{in_units(self.size)} {kind}, {how}{', TLS' * self.tls}"
+        connections = f"{self.connections} connection{'s' * (self.connections > 1)}"
+        how = f"{connections}, {self.window} outstanding{', TLS' * self.tls}"
+        return f"{in_units(self.size)} {kind}, {how}"
 
     @property
     def role(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -28,6 +29,7 @@ def cpu_model() -> str:
 def machine() -> dict[str, str]:
     """Describe what the figures depend on, besides the servers."""
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cpu": cpu_model(),
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",

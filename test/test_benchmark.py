@@ -29,7 +29,7 @@ def sample(number: int, server: str, **figures: Any) -> dict[str, Any]:
 def test_a_cell_of_an_echo_says_size_connections_window_and_how():
     assert kind("16x50x32") == Echo(16, 50, 32)
     assert kind("1024x1x1bs") == Echo(1024, 1, 1, binary=True, tls=True)
-    assert kind("1024x1x1bs").title == "1 KiB binary, 1 connections, 1 outstanding, TLS"
+    assert kind("1024x1x1bs").title == "1 KiB binary, 1 connection, 1 outstanding, TLS"
 
 
 def test_other_kinds_of_cells_have_names():
