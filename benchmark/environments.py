@@ -15,6 +15,8 @@ HERE = Path(__file__).resolve().parent
 BUILD = HERE / "build"
 LOAD, LOAD_TLS = BUILD / "load", BUILD / "load-tls"
 CERTIFICATE = BUILD / "certificate.pem"
+#: Python finds its own packages only, and not this tree, which is a ws4py too.
+ISOLATED = "-I"
 
 
 class Unavailable(Exception):
@@ -58,7 +60,7 @@ class Venv(NamedTuple):
             base = find_python(self.python_version) if self.python_version else sys.executable
             run([base, "-m", "venv", str(self.directory)], "an environment")
         if missing:
-            pip = [str(self.python), "-m", "pip", "install", "--quiet"]
+            pip = [str(self.python), ISOLATED, "-m", "pip", "install", "--quiet"]
             run([*pip, "--disable-pip-version-check", *missing], ", ".join(missing))
 
     def version(self, package: str) -> str:
@@ -130,7 +132,9 @@ def version_by(python: Path, package: str) -> str:
         return ""
     name = package.partition("==")[0]
     code = f"import importlib.metadata as m; print(m.version({name!r}))"
-    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(python), ISOLATED, "-c", code], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip()
 
 

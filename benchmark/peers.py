@@ -52,14 +52,14 @@ def started_by(starter: Command, files: dict[str, str], *flags: str) -> dict[str
     return commands
 
 
-def loop_of(packages: tuple[str, ...]) -> Command:
-    """Return what tells a program to run on uvloop, if that is what it needs."""
-    return ("--uvloop",) if "uvloop" in packages else ()
+def flags_for(packages: tuple[str, ...]) -> Command:
+    """Return what tells a program to use these, where that does not go by itself."""
+    return tuple(f"--{package}" for package in packages if package in ("uvloop", "wsaccel"))
 
 
 def peer(files: dict[str, str], *packages: str) -> Program:
     """Return programs on packages from PyPI."""
-    commands = started_by((str(PEERS.python),), files, *loop_of(packages))
+    commands = started_by((str(PEERS.python),), files, *flags_for(packages))
     return Program("peers", PEERS, packages, commands)
 
 
@@ -73,7 +73,7 @@ def module(*arguments: str, tls: Command = (), packages: tuple[str, ...]) -> Pro
 def ours(files: dict[str, str], *packages: str) -> Program:
     """Return programs on this tree."""
     starter = ("env", f"PYTHONPATH={ROOT}", sys.executable)
-    return Program("ours", Own(), packages, started_by(starter, files, *loop_of(packages)))
+    return Program("ours", Own(), packages, started_by(starter, files, *flags_for(packages)))
 
 
 def engine(name: str, files: dict[str, str], *packages: str) -> Program:
@@ -93,7 +93,8 @@ def pure(program: Program) -> Program:
 
 def old(environment: Venv, engine: str, *packages: str) -> Program:
     """Return a server on ws4py 0.6."""
-    commands = started_by((str(environment.python),), {ECHO: f"ws4py_06_{engine}.py"})
+    files = {ECHO: f"ws4py_06_{engine}.py"}
+    commands = started_by((str(environment.python),), files, *flags_for(packages))
     return Program("old", environment, ("ws4py==0.6.0", *packages), commands)
 
 
