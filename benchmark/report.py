@@ -15,6 +15,7 @@ from benchmark.measure import Sample
 from benchmark.peers import PROGRAMS
 
 BUSY = 0.7  # above this share of its core, the load generator may be what limits
+DISTURBED = 0.2  # share of the time that the load generator waited: CPU times are wrong too
 
 Result = dict[str, Any]
 Row = list[str]
@@ -125,15 +126,27 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in filled)
 
 
+def disturbance(result: Result) -> float:
+    """Return the share of the time for which something else had the load generator's core."""
+    waited = [sample["load_waited"] for sample in result["samples"] if "load_waited" in sample]
+    return median(waited) if waited else 0.0
+
+
 def describe(result: Result) -> list[str]:
     """Say where and how the figures were taken: the machine, the versions, and how long."""
     settings = result["settings"]
-    return [
+    lines = [
         ", ".join(result["machine"].values()),
         ", ".join(f"{name} {v}" for name, v in result["versions"].items()),
         f"{settings['rounds']} rounds of {settings['seconds']:g} s; ratio: CPU time against "
         f"{result['servers'][0]}; !: load generator more than {BUSY:.0%} busy",
     ]
+    if (share := disturbance(result)) > DISTURBED:
+        lines.append(
+            f"DISTURBED: something else had the core of the load generator for {share:.0%} of the "
+            "time; measure again on a machine that is free"
+        )
+    return lines
 
 
 def text(result: Result) -> str:

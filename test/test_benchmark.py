@@ -85,3 +85,14 @@ def test_a_table_says_what_failed_and_what_could_not_be_installed():
 def test_a_bare_echo_of_tcp_is_shown_beside_echoes_only():
     assert fits(kind("16x1x1"), PROGRAMS["tcp-c"])
     assert not fits(kind("crowd10"), PROGRAMS["tcp-c"])
+
+
+@pytest.mark.parametrize(("waited", "is_told"), [(0.05, False), (0.4, True)])
+def test_a_report_tells_that_something_else_had_the_cores(waited, is_told):
+    measured = {
+        **result([sample(1, "ws4py", load_waited=waited)]),
+        "machine": {},
+        "versions": {},
+        "settings": {"rounds": 1, "seconds": 1.0},
+    }
+    assert any(line.startswith("DISTURBED") for line in report.describe(measured)) is is_told
