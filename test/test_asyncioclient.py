@@ -441,9 +441,9 @@ async def test_a_drain_that_comes_late_times_nothing_of_the_next_connection() ->
         await client.wait_closed()
         await client.connect()
         before.drain(client)  # as a thread may that is interrupted when it has sent
-        assert not client._drain_timed
+        assert client._drain_timer is None
         client._driver.drain(client)
-        assert client._drain_timed
+        assert client._drain_timer is not None
 
 
 @on_loops

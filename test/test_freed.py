@@ -71,6 +71,29 @@ def test_a_websocket_that_has_ended_is_freed_without_the_garbage_collector(
         eventually(lambda: not living, "it is still there")
 
 
+@pytest.mark.parametrize("engine", SERVERS)
+def test_a_websocket_that_ends_with_much_left_to_send_is_freed_too(engine: Engine) -> None:
+    living: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    class Watched(EchoWebSocket):
+        def opened(self) -> None:
+            living.add(self)
+
+        def received_message(self, message: Any) -> None:
+            self.send(bytes(15_000_000), binary=True)
+
+        def unhandled_error(self, error: OSError) -> None:
+            """Do not log it: pytest keeps what is logged, and so the frames of its traceback."""
+
+    with engine.start(Watched, None) as served:
+        sock, _ = raw_connection(served.port)
+        with sock:
+            sock.sendall(frame(TEXT, b"go"))
+            assert sock.recv(1)
+            assert len(living) == 1
+        eventually(lambda: not living, "it is still there")
+
+
 @on_loops
 async def test_a_websocket_with_coroutines_that_has_ended_is_freed_too() -> None:
     living: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -135,7 +135,7 @@ class LoopTransport(Transport):
             return len(data)
         sent = 0
         for chunk in _chunks(data, payload):
-            if self._refuses():
+            if self._refuses() or self.is_closing:
                 break
             self.sock.write(chunk)
             sent += len(chunk)

@@ -220,7 +220,11 @@ class GreenletDriver(ThreadDriver):
         if self._is_here:
             super().finish(websocket)
         else:
-            self.call_here(gevent.spawn, self.finish, websocket)
+            self.call_here(gevent.spawn, self._finish, websocket, websocket.stream)
+
+    def _finish(self, websocket: Any, stream: Any) -> None:
+        if websocket.stream is stream:  # else ``closed`` has been called, and has connected again
+            super().finish(websocket)
 
 
 class HubPoller(EPollPoller):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from functools import partial
 from logging import getLogger
+from time import monotonic
 from typing import Any, Callable, Optional
 
 from ws4py.driver import Cancellable, Driver
@@ -41,14 +42,14 @@ class Closing(Sender):
     buf = b""
 
     _is_client = False
-    # Whether the opening handshake is over.
-    _connected = True
     # The application has failed: it gets no more messages.
     _failed = False
     _lost = False
     # What is known of the end, if no Close has come.
     _reason: str | None = None
     _deadline: Cancellable | None = None
+    # What looks whether the kernel takes what is queued.
+    _drain_timer: Cancellable | None = None
 
     @property
     def _masks(self) -> bool:
@@ -150,10 +151,35 @@ class Closing(Sender):
 
     def _cancel_timers(self) -> None:
         """Forget the timers as well, which would be cycles: a thread's keeps what it calls."""
-        timers, self._deadline, self._idle_timer = (self._deadline, self._idle_timer), None, None
+        timers = self._deadline, self._idle_timer, self._drain_timer
+        self._deadline = self._idle_timer = self._drain_timer = None
         for timer in timers:
             if timer is not None:
                 timer.cancel()
+
+    def _time_drain(self, driver: Driver, seconds: float | None = None) -> None:
+        """See to it, by the driver's timers, that a peer that takes nothing is given up.
+
+        In another thread than the driver's, the driver may have become one of the past.
+        """
+        if seconds is None:
+            seconds = self.limits.write_timeout
+        if seconds is None or self._drain_timer is not None or driver is not self._driver:
+            return
+        timer = self._drain_timer = driver.call_later(seconds, self._check_progress)
+        if self._over:
+            timer.cancel()
+
+    def _check_progress(self) -> None:
+        self._drain_timer = None
+        timeout = self.limits.write_timeout
+        if not self._draining or self._over or timeout is None:
+            return
+        left = self._progress + timeout - monotonic()
+        if left > 0:
+            self._time_drain(self._driver, left)
+        else:
+            self._lose(f"the peer took nothing in {timeout} s")
 
     def _lose(self, why: str) -> None:
         with self._lock:
@@ -222,6 +248,7 @@ class Closing(Sender):
                 return
             self._over = True
             self._drop_queue()
+            self._visitors.leave_for_good(self._driver.get_ident())
         self._cancel_timers()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code

@@ -20,10 +20,13 @@ from typing import Any, Callable, Protocol
 from ws4py.heartbeat import Heartbeat
 
 __all__ = [
+    "STARTED",
+    "UNDECIDED",
     "Cancellable",
     "Driver",
     "ThreadDriver",
     "Threads",
+    "Visitors",
     "Waiter",
     "broadcasting",
     "is_broadcasting",
@@ -45,6 +48,10 @@ def broadcasting() -> Iterator[None]:
     finally:
         _is_broadcast.reset(before)
 
+
+#: In place of the thread that reads a connection: somebody is about to say who does, or has started
+#: it. It will see to the end, should that come before.
+UNDECIDED, STARTED = -1, -2
 
 #: What wakes a thread that waits, and what it calls in order to wait.
 Waiter = tuple[Callable[[], object], Callable[[], object]]
@@ -147,6 +154,53 @@ class Threads:
 
     def ended(self, websocket: Any) -> None:
         """Do nothing."""
+
+
+class Visitors:
+    """The threads that are at work on a connection, or wait for it, without holding its lock.
+
+    As long as there are some, the connection becomes no other one: what they do to it next would
+    happen to that. ``enter`` and the like are called under the lock.
+    """
+
+    __slots__ = ("_idents", "_lock")
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._idents: list[int] = []
+
+    @contextmanager
+    def visit(self, ident: int) -> Iterator[None]:
+        """Let the thread with that number be a visitor meanwhile."""
+        with self._lock:
+            self.enter(ident)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.leave(ident)
+
+    def enter(self, ident: int) -> None:
+        """Add a visitor."""
+        self._idents.append(ident)
+
+    def leave(self, ident: int) -> None:
+        """Remove a visitor that has entered, unless it has left for good since."""
+        if ident in self._idents:
+            self._idents.remove(ident)
+
+    def leave_for_good(self, ident: int) -> None:
+        """Remove a visitor: it does nothing more to the connection."""
+        self._idents[:] = [each for each in self._idents if each != ident]
+
+    def wait_for_others(self, ident: int, give_way: Callable[[], object]) -> None:
+        """Call ``give_way``, without the lock, until there is no visitor but this one."""
+        while any(each != ident for each in self._idents):
+            self._lock.release()
+            try:
+                give_way()
+            finally:
+                self._lock.acquire()
 
 
 class _Timer:

@@ -21,6 +21,7 @@ from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, ends_program
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.sending import broadcast
+from ws4py.streaming import Stream
 from ws4py.websocket import DEFAULT_READING_SIZE, WebSocket, check_callbacks
 
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
@@ -250,8 +251,12 @@ class WebSocketManager(Threads, Thread):
         if not websocket._watched and websocket in self:
             return  # It is in opened(), and add() sees to it.
         if self.loop.running and (self._serving or not self.loop.is_current):
-            self.loop.call_soon(websocket._finish)
+            self.loop.call_soon(partial(self._finish, websocket, websocket.stream))
         else:
+            websocket._finish()
+
+    def _finish(self, websocket: WebSocket, stream: Stream | None) -> None:
+        if websocket.stream is stream:  # else ``closed`` has been called, and has connected again
             websocket._finish()
 
     def release(self, websocket: WebSocket) -> None:

@@ -24,7 +24,7 @@ from time import monotonic
 from typing import Callable
 
 from ws4py.deflate import Deflater
-from ws4py.driver import Driver, ThreadDriver, is_broadcasting
+from ws4py.driver import Driver, ThreadDriver, Visitors, is_broadcasting
 from ws4py.exc import QueueFull, Terminated
 from ws4py.framing import Fragments, Sendable, Uncompressed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
@@ -55,6 +55,8 @@ class Outgoing(Endpoint):
     dropped_messages = 0
 
     _driver: Driver = ThreadDriver()
+    # Whether the opening handshake is over.
+    _connected = True
     # What compresses messages, if that was negotiated.
     _deflater: Deflater | None = None
     _over = False
@@ -62,15 +64,15 @@ class Outgoing(Endpoint):
     _broken = False
     # The connection is to end when the callback that runs has returned.
     _ending = False
-    _failure: OSError | None = None
+    # What the kernel said: the error itself would be a cycle, by its traceback.
+    _failure = ""
 
     # The Close frame has its place in the queue: nothing may come after it.
     _sealed = False
     # Somebody has been asked to drain the queue, or to go on with the generator.
     _draining = False
-    # When the kernel last took something of the queue; whether a timer looks at that.
+    # When the kernel last took something of the queue.
     _progress = 0.0
-    _drain_timed = False
     # Whether the peer has shown a sign of life since the heartbeat last looked.
     _alive = False
     # The newest Pong, while the kernel refuses bytes (section 5.5.3).
@@ -94,7 +96,9 @@ class Outgoing(Endpoint):
     _deferred_size = 0
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        if not hasattr(self, "_lock"):  # Else others may hold it, or wait for it.
+            self._lock = Lock()
+            self._visitors = Visitors(self._lock)
         self._outgoing = bytearray()
         self._gathered: list[Sendable] = []
         # Wake those who wait until there is room, or until a fragmented message has ended.
@@ -254,12 +258,15 @@ class Outgoing(Endpoint):
 
     def _wait(self) -> None:
         wake, wait = self._driver.make_waiter()
+        me = self._driver.get_ident()
         self._waiters.append(wake)
+        self._visitors.enter(me)
         self._lock.release()
         try:
             wait()
         finally:
             self._lock.acquire()
+            self._visitors.leave(me)
 
     def _wait_turn(self) -> None:
         """Wait until a fragmented message may have ended.
@@ -283,8 +290,10 @@ class Outgoing(Endpoint):
 
     def _push_in_turn(self, data: Sendable, payload: bytes) -> bool:
         """Send a frame, or put it off; False if its turn is to be waited for."""
-        if self._over or self._transport is None:
+        if self._over or self._transport is None or not self._connected:
             raise Terminated
+        if isinstance(data, Uncompressed) and self._deflater is None:
+            raise Terminated  # It was for a connection before this one.
         if self._sealed or self._broken or self._ending:
             self._gathered.clear()
             return True
@@ -344,7 +353,7 @@ class Outgoing(Endpoint):
             try:
                 sent = self._transport.write(data, payload)
             except OSError as error:
-                self._failure = error
+                self._failure = str(error)
                 self._drop_queue()
                 return
         left = len(data) + len(payload) - sent
@@ -374,35 +383,16 @@ class Outgoing(Endpoint):
 
     def _settle(self) -> None:
         """Once the lock has been released: see to what the kernel has refused."""
-        if self._broken:
-            self._lose(f"sending failed: {self._failure}")
-        elif self._outgoing or self._source:
+        if not (self._broken or self._outgoing or self._source):
+            return
+        with self._visitors.visit(self._driver.get_ident()):
+            if self._broken:
+                self._lose(f"sending failed: {self._failure}")
+                return
             with self._lock:
                 starts = self._start_draining()
             if starts:
                 self._driver.drain(self)
-
-    def _time_drain(self, driver: Driver, seconds: float | None = None) -> None:
-        """See to it, by the driver's timers, that a peer that takes nothing is given up.
-
-        In another thread than the driver's, the driver may have become one of the past.
-        """
-        if seconds is None:
-            seconds = self.limits.write_timeout
-        if seconds is not None and not self._drain_timed and driver is self._driver:
-            self._drain_timed = True
-            driver.call_later(seconds, self._check_progress)
-
-    def _check_progress(self) -> None:
-        self._drain_timed = False
-        timeout = self.limits.write_timeout
-        if not self._draining or self._over or timeout is None:
-            return
-        left = self._progress + timeout - monotonic()
-        if left > 0:
-            self._time_drain(self._driver, left)
-        else:
-            self._lose(f"the peer took nothing in {timeout} s")
 
     def _advance(self) -> bool:
         """Write what the kernel takes of the queue, and go on with a generator that is put off.
@@ -440,8 +430,9 @@ class Outgoing(Endpoint):
 
     def _write_out(self) -> None:
         """Write all that is queued, and wait for the peer where it does not take it."""
-        while not self._advance():
-            self._wait_to_write()
+        with self._visitors.visit(self._driver.get_ident()):
+            while not self._advance():
+                self._wait_to_write()
 
     def _offer(self) -> int:
         """Offer the beginning of the queue to the kernel; return how many bytes it took."""
@@ -452,7 +443,7 @@ class Outgoing(Endpoint):
             with memoryview(self._outgoing) as queue, queue[:OFFER] as offer:
                 sent = transport.write(offer)
         except OSError as error:
-            self._failure = error
+            self._failure = str(error)
             self._drop_queue()
             return 0
         del self._outgoing[:sent]

@@ -50,7 +50,6 @@ class Sender(Outgoing):
     """The half of a WebSocket that sends."""
 
     stream: Any
-    _connected: bool
     close_received: bool
 
     # When a message was compressed last; whether a timer looks at that.
@@ -169,7 +168,7 @@ class Sender(Outgoing):
             if not self._idle_timed:
                 deflater.release()
         if self._idle_timed:
-            self._time_idle(max(left, _BUSY))
+            self._time_idle(left if left > 0 else _BUSY)
 
     def ping(self, message: Payload = "") -> None:
         """Send a Ping with up to 125 bytes (:rfc:`6455#section-5.5.2`).

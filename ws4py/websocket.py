@@ -12,6 +12,7 @@ An exception in a callback is logged, and ends its connection. So does ``SystemE
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from inspect import iscoroutinefunction
 from logging import getLogger
@@ -96,9 +97,18 @@ class WebSocket(Closing):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
-        # First: by this, who is at work on what was before knows.
+        if not hasattr(self, "_lock"):
+            self._reset()
+            return
+        with self._lock:
+            self._visitors.wait_for_others(self._driver.get_ident(), self._driver.give_way)
+            self._reset(_STATE)
+
+    def _reset(self, state: Iterable[str] = ()) -> None:
+        # By this, who has begun something on what was before knows.
         self.stream: Any = Stream(always_mask=self._is_client, expect_masking=not self._is_client)
-        for name in _STATE if hasattr(self, "_lock") else ():
+        # Not for a new object: vars() gives it a dict, where CPython has something faster.
+        for name in state:
             vars(self).pop(name, None)
         Closing.__init__(self)
         self._unhandled = False  # as in Outgoing
@@ -190,8 +200,11 @@ class WebSocket(Closing):
 
         A peer may end its direction of TCP behind its Close, or a violation, and still read.
         """
+        stream = self.stream
         if self._outgoing and self._driver.may_wait():
             self._wait_for(0)
+        if self.stream is not stream:
+            return False  # ``closed`` has been called, and may have connected again.
         # Its end would be read again and again.
         self._paused = bool(self._outgoing) and not self._ending
         return self._paused
@@ -337,7 +350,10 @@ class WebSocket(Closing):
         meanwhile = self._draining and self._reader is not None
         if not meanwhile or not self._driver.drains_here(self):
             return transport.read(self.reading_buffer_size)
-        return transport.read_now(self.reading_buffer_size) if self._write_meanwhile() else None
+        readable = self._write_meanwhile()
+        if not readable or self._transport is not transport:  # It may have ended by that.
+            return None
+        return transport.read_now(self.reading_buffer_size)
 
     def run(self) -> None:
         """Call ``opened``, and read until the connection has ended; then call ``closed``.
@@ -345,15 +361,17 @@ class WebSocket(Closing):
         Blocks, so it wants a thread of its own.
         """
         self._reader = self._driver.get_ident()
+        stream = self.stream
         with self._driver.beating(self):
             try:
                 if self._transport is not None:
                     self._transport.block(self.sock_timeout)
                 self._open()
-                while not self._ending and self.once():
+                while self.stream is stream and not self._ending and self.once():
                     pass
             finally:
-                self.terminate()
+                if self.stream in (stream, None):  # else ``closed`` has connected again
+                    self.terminate()
                 if self._reader == self._driver.get_ident():
                     self._reader = None
 

@@ -295,7 +295,8 @@ def lock_removed() -> None:
 
     def write_and_give_way(self: PlainTransport, *parts: Any) -> int:
         sent = write(self, *parts)
-        time.sleep(random.random() / 500)  # Others have their turn here anyhow, now and then.
+        # Others have their turn here anyhow, now and then; before a rest is queued, it shows.
+        time.sleep(0.05 if 0 < sent < sum(map(len, parts)) else random.random() / 500)
         return sent
 
     PlainTransport.write = write_and_give_way  # type: ignore[method-assign]

@@ -316,9 +316,11 @@ def a_target_is_enormous(target: Any) -> None:
 
 @on_servers("a limit of ours")
 def heads_that_are_hard_to_read_are_answered_at_once(target: Any) -> None:
-    lines = ["X:" + "\t " * 4000 + "\0", "X" * 8000, "X:" + "y" * 8000 + "\0", "X: " + "," * 8000]
+    # The first one is what takes a reader long that tries all ways to divide it.
+    lines = ["X:" + "\t " * 4000 + "\0"] * 3
+    lines += ["X" * 8000, "X:" + "y" * 8000 + "\0", "X: " + "," * 8000]
     began = time.monotonic()
     for data in [request(None, line) for line in lines] * 20:
         with connected(target, data) as sock:
             assert read_response(sock) is not None
-    assert time.monotonic() - began < AT_ONCE
+        assert time.monotonic() - began < AT_ONCE

@@ -14,6 +14,7 @@ NO_LIMIT = "it has no time limit for a head"
 KEEPS = "it keeps the connection, for another request"
 NO_ANSWER = "it closes without an answer"
 SILENT = "it neither answers nor closes"
+QUADRATIC = "the time it takes grows with the square of a line"
 TOO_LATE = "it loses what comes with the handshake"
 NO_UPGRADE = "501: it takes that for no upgrade"
 NO_VERSION = "400, without Sec-WebSocket-Version"
@@ -75,7 +76,7 @@ HANDSHAKE_HOSTS: dict[str, dict[str, str]] = {
         "a subprotocol has a line of its own": SILENT,
         "extensions are malformed": SILENT,
         "there are ten thousand headers": SILENT,
-        "heads that are hard to read are answered at once": SILENT,
+        "heads that are hard to read are answered at once": QUADRATIC,
         "a handshake and frames are cut at every byte": TOO_LATE,
         "a thousand messages come with the handshake": TOO_LATE,
         "a message and a close come with the handshake": TOO_LATE,

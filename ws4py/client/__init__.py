@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from ws4py import _tls, handshake
 from ws4py._body import BodyReader
 from ws4py.deflate import Compression, read_compression
+from ws4py.driver import UNDECIDED
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.limits import Limits
 from ws4py.transport import send_at_once
@@ -227,10 +228,15 @@ class WebSocketBaseClient(WebSocket):
         except BaseException:
             self._abandon()
             raise
+        self._reader = UNDECIDED
         self._connected = True
         if self._transport is not None:
             self._transport.block(self.sock_timeout)
-        self.handshake_ok()
+        try:
+            self.handshake_ok()
+        finally:
+            if self._reader == UNDECIDED:
+                self._reader = None
 
     def _start_over(self) -> None:
         """Become a new connection, unless this is one that has not been used."""

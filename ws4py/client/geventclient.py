@@ -10,6 +10,7 @@ from gevent.queue import Queue
 
 from ws4py._gevent import GreenletDriver, wrap_socket
 from ws4py.client import WebSocketBaseClient
+from ws4py.driver import STARTED
 from ws4py.messaging import Message
 
 __all__ = ["WebSocketClient"]
@@ -81,6 +82,7 @@ class WebSocketClient(WebSocketBaseClient):
         """Start the greenlet, in which ``opened`` is called."""
         if self._th.ready() or self._th is getcurrent():
             self._th = Greenlet(self.run)
+        self._reader = STARTED
         self._th.start()
 
     def received_message(self, message: Any) -> None:

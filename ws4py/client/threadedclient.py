@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from ws4py.client import WebSocketBaseClient
+from ws4py.driver import STARTED
 
 __all__ = ["WebSocketClient"]
 
@@ -47,6 +48,7 @@ class WebSocketClient(WebSocketBaseClient):
         """Start the thread, in which ``opened`` is called."""
         if self._th.ident is not None:
             self._th = self._make_thread(self.daemon)
+        self._reader = STARTED
         self._th.start()
 
     def run_forever(self) -> None:
