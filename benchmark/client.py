@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from benchmark.measure import Sample, Settings
+from benchmark.measure import WARMUP_SECONDS, Sample, Settings
 from benchmark.peers import CLIENT, ECHO, PROGRAMS, ROOT, Program
 from benchmark.processes import Failure, environ, placed_on, running
 
@@ -22,14 +22,14 @@ def measure_client(program: Program, size: int, window: int, settings: Settings)
     with running(PROGRAMS["ws-c"], ECHO, settings.load_core) as (pid, port):
         command = [part.format(port=port) for part in program.commands[CLIENT]]
         options: dict[str, float] = {"size": size, "window": window, "echo": pid}
-        options |= {"warmup": settings.warmup, "seconds": settings.seconds}
+        options |= {"warmup": WARMUP_SECONDS, "seconds": settings.seconds}
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         return run_client(command, settings)
 
 
 def run_client(command: list[str], settings: Settings) -> Sample:
-    limit = settings.warmup + settings.seconds + 20
+    limit = WARMUP_SECONDS + settings.seconds + 20
     try:
         done = subprocess.run(
             command,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from benchmark.client import measure_client
-from benchmark.measure import Load, Sample, Settings, started
+from benchmark.measure import RAMP_SECONDS, WARMUP_SECONDS, Load, Sample, Settings, started
 from benchmark.peers import BROADCAST, CLIENT, ECHO, TLS, Program
 from benchmark.processes import Failure
 
@@ -19,8 +19,8 @@ from benchmark.processes import Failure
 class Column(NamedTuple):
     """A column of a table: its head, which figures of a sample it shows, and how.
 
-    ``form`` is "spread" (of the rounds), "ratio" (to the first server, round by round), "count",
-    "digits" or "percent".
+    ``form`` is "spread" (of the rounds), "ratio" (to the first of the cell, round by round),
+    "count", "digits" or "percent".
     """
 
     title: str
@@ -43,6 +43,9 @@ class Kind(Protocol):
     def role(self) -> str:
         """Return what a program has to have a command for."""
 
+    def seconds(self, settings: Settings) -> float:
+        """Return about how long it takes to measure one program once."""
+
     def measure(self, program: Program, settings: Settings) -> Sample:
         """Measure once; raises Failure."""
 
@@ -50,6 +53,17 @@ class Kind(Protocol):
 def fits(kind: Kind, program: Program) -> bool:
     """Whether ``program`` can be measured in this cell: bare TCP is a ceiling for echoes only."""
     return kind.role in program.commands and (isinstance(kind, Echo) or not program.raw)
+
+
+#: Seconds that it takes to start a program and to end it, and to open and close a connection.
+PROGRAM, CONNECTION = 0.5, 0.0004
+#: Handshakes at a time where there are many, and seconds until what they leave behind is looked at.
+TOGETHER, SETTLE = 50, 1.0
+
+
+def expected(settings: Settings, phases: int = 1) -> float:
+    """Return about how many seconds it takes to start, warm up, measure and end a program."""
+    return PROGRAM + WARMUP_SECONDS + phases * (RAMP_SECONDS + settings.seconds)
 
 
 PER_MESSAGE = Column("CPU µs/message", ("cpu_us",), "spread")
@@ -97,6 +111,9 @@ class Echo:
     def role(self) -> str:
         return TLS if self.tls else ECHO
 
+    def seconds(self, settings: Settings) -> float:
+        return expected(settings)
+
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(self.connections, self.size, self.window, self.binary)
         with started(program, self.role, settings) as target:
@@ -129,8 +146,11 @@ class Opening:
     def title(self) -> str:
         return f"{self.connections} connections are opened, and idle"
 
+    def seconds(self, settings: Settings) -> float:
+        return expected(settings, phases=0) + SETTLE + self.connections * CONNECTION
+
     def measure(self, program: Program, settings: Settings) -> Sample:
-        load = Load(0, idle=self.connections, together=50, settle=1)
+        load = Load(0, idle=self.connections, together=TOGETHER, settle=SETTLE)
         with started(program, self.role, settings) as target:
             target.warm_up(Load(50))
             found = target.put(load, seconds=0.01)
@@ -161,6 +181,9 @@ class Broadcast:
     def title(self) -> str:
         return f"{in_units(self.size)} text to {self.connections} connections"
 
+    def seconds(self, settings: Settings) -> float:
+        return expected(settings)
+
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(self.connections, self.size, broadcast=True, settle=0.3)
         with started(program, self.role, settings) as target:
@@ -187,12 +210,16 @@ class Crowd:
     def title(self) -> str:
         return f"16 B text, 1 connection, 1 outstanding, beside {self.idle} idle connections"
 
+    def seconds(self, settings: Settings) -> float:
+        return expected(settings, phases=2) + SETTLE + self.idle * CONNECTION
+
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(1)
+        beside = load._replace(idle=self.idle, together=TOGETHER, settle=SETTLE)
         with started(program, self.role, settings) as target:
             target.warm_up(load)
             alone = answered(target.put(load))["cpu_us"]
-            found = answered(target.put(load._replace(idle=self.idle, together=50, settle=1)))
+            found = answered(target.put(beside))
         return {**found, "alone_us": alone, "beside": found["cpu_us"] / alone}
 
 
@@ -214,6 +241,9 @@ class Client:
     @property
     def title(self) -> str:
         return f"clients: {in_units(self.size)} text, {self.window} outstanding"
+
+    def seconds(self, settings: Settings) -> float:
+        return expected(settings)
 
     def measure(self, program: Program, settings: Settings) -> Sample:
         return measure_client(program, self.size, self.window, settings)

@@ -12,19 +12,19 @@ from benchmark.environments import LOAD, LOAD_TLS
 from benchmark.peers import TLS, Program
 from benchmark.processes import Failure, placed_on, process_tree, running
 
+WARMUP_SECONDS = 0.3  # under load, on connections that are closed again
 RAMP_SECONDS = 0.2  # between opening the connections and the measured phase
 
 Sample = dict[str, Any]
 
 
 class Settings(NamedTuple):
-    """How everything is measured; times in seconds, ``refill`` 0 means the whole window."""
+    """How everything is measured; ``refill`` 0 means the whole window."""
 
     seconds: float
-    warmup: float
-    refill: int
-    server_core: int
-    load_core: int
+    refill: int = 0
+    server_core: int = 0
+    load_core: int = 1
 
 
 class Load(NamedTuple):
@@ -67,7 +67,7 @@ class Target:
         end of a stream glibc's malloc maps and unmaps each of these, which costs more than the
         echo. Servers in real use have seen a connection end.
         """
-        self._run(load, 0, self.settings.warmup)
+        self._run(load, 0, WARMUP_SECONDS)
 
     def put(self, load: Load, seconds: float | None = None) -> Sample:
         """Return what the load generator reports; ``cpu_us`` is added, per message.

@@ -1,4 +1,4 @@
-"""The page of a comparison: plots, and a table of every cell.
+"""The page of a comparison: plots, how far the targets are met, and a table of every cell.
 
 python -m benchmark.page RESULT.json docs/benchmarks.md    # of what `run --json` has kept
 """
@@ -9,13 +9,15 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmark import report, targets
 from benchmark.environments import Unavailable
 from benchmark.kinds import kind
 from benchmark.peers import PEERS, ROOT
 from benchmark.processes import environ
-from benchmark.report import Result, as_markdown, describe, table
+from benchmark.report import Result, Row
 
 INTRODUCTION = """\
 # Benchmarks
@@ -32,10 +34,15 @@ while something else had their core. [benchmark/README.md](../benchmark/README.m
 to read this.
 
 `ws4py` is the standalone server and, among clients, the threaded one; `ws4py-pure` is the same
-without compiled code, and `ws4py-…` are the other engines. `ws4py-0.6-…` is the release before,
-with and without wsaccel; its asyncio server needs Python 3.10. `tcp-…` echo bytes without
-WebSocket, which is the ceiling, in Python and in C; `ws-c` is a WebSocket echo in C that trusts
-its peers.
+with `WS4PY_PURE=1`, without compiled code, and `ws4py-…` are the other engines. `ws4py-0.6-…` is
+the release before, with and without wsaccel; its asyncio server needs Python 3.10. `tcp-…` echo
+bytes without WebSocket, which is the ceiling, in Python and in C; `ws-c` is a WebSocket echo in C
+that trusts its peers.
+
+A **target** is met when the median of the ratios of all rounds is not above it.
+
+`make benchmark` measures again, in short; `make benchmark-targets`, what there is a target for;
+`make benchmark-full`, everything. Each writes this page.
 """
 
 
@@ -63,16 +70,33 @@ def draw(result: Result, page: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+def tables(result: Result) -> Iterator[tuple[str, list[Row]]]:
+    """Give all tables with their titles: how far the targets are met, then every cell."""
+    for title, wanted in targets.TARGETS.items():
+        rows = targets.table(result, wanted)
+        if shown := rows[1:]:
+            met = sum(row[-1] == targets.MET for row in shown)
+            yield f"{title} ({met} of {len(shown)} met)", rows
+    for cell in result["plan"]:
+        yield f"{kind(cell).title} ({cell})", report.table(result, cell)
+
+
+def text(result: Result) -> str:
+    """Write all that was measured as text."""
+    parts = ["\n".join(report.describe(result))]
+    parts += [f"{title}\n{report.as_text(rows)}" for title, rows in tables(result)]
+    return "\n\n".join(parts)
+
+
 def markdown(result: Result, plots: list[str]) -> str:
     """Return the page."""
-    parts = [INTRODUCTION + "\n" + "\n".join(f"- {line}" for line in describe(result))]
+    parts = [INTRODUCTION + "\n" + "\n".join(f"- {line}" for line in report.describe(result))]
     parts += [f"![{name.partition('.')[0]}]({name})" for name in plots]
     missing = [f"- {name}: {why}" for name, why in result["unavailable"].items()]
     if missing:
         parts.append("Could not be installed:\n\n" + "\n".join(missing))
-    for cell in result["cells"]:
-        parts += [f"## {kind(cell).title}", as_markdown(table(result, cell))]
-    parts.append("`make benchmark` repeats a short form of this, `make benchmark-full` all of it.")
+    for title, rows in tables(result):
+        parts += [f"## {title}", report.as_markdown(rows)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmark.kinds import Column, Kind, fits, kind
+from benchmark.kinds import Column, kind
 from benchmark.measure import Sample
-from benchmark.peers import PROGRAMS
 
 BUSY = 0.7  # above this share of its core, the load generator may be what limits
 DISTURBED = 0.2  # share of the time that the load generator waited: CPU times are wrong too
@@ -39,7 +38,9 @@ def machine() -> dict[str, str]:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Write the median and, of several values, the least and the greatest."""
+    """Write the median and, of several values, the least and the greatest; "-" of none."""
+    if not values:
+        return "-"
     middle = median(values)
     digits = 1 if middle >= 20 else 2 if middle >= 1 else 3
     text = f"{middle:.{digits}f}"
@@ -60,8 +61,7 @@ def entry(column: Column, samples: Sequence[Sample], reference: Sequence[Sample]
     if column.form == "spread":
         return spread(values[0])
     if column.form == "ratio":
-        relative = ratios(samples, reference, column.keys[0])
-        return spread(relative) if relative else "-"
+        return spread(ratios(samples, reference, column.keys[0]))
     if column.form == "count":
         return f"{median(values[0]):,.0f}".replace(",", " ")
     if column.form == "digits":
@@ -79,14 +79,14 @@ def good(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def table(result: Result, cell: str) -> list[Row]:
-    """Return the rows of one cell, the head first; ratios are to the first server.
+    """Return the rows of one cell, the head first; ratios are to the first program.
 
     A row of two says why there is nothing to show.
     """
-    columns = kind(cell).columns
+    columns, names = kind(cell).columns, result["plan"][cell]
     rows = [["server", *(column.title for column in columns)]]
-    reference = good(samples_of(result, cell, result["servers"][0]))
-    for name in shown_in(kind(cell), result["servers"]):
+    reference = good(samples_of(result, cell, names[0]))
+    for name in names:
         samples = samples_of(result, cell, name)
         if measured := good(samples):
             rows.append([name, *(entry(column, measured, reference) for column in columns)])
@@ -94,10 +94,6 @@ def table(result: Result, cell: str) -> list[Row]:
             rows.append([name, f"NOT INSTALLED: {result['unavailable'][name]}"])
         rows += [[name, f"FAILED: {s['failure']}"] for s in samples if "failure" in s]
     return rows
-
-
-def shown_in(cell: Kind, names: Sequence[str]) -> list[str]:
-    return [name for name in names if fits(cell, PROGRAMS[name])]
 
 
 def as_text(rows: Sequence[Row]) -> str:
@@ -138,8 +134,8 @@ def describe(result: Result) -> list[str]:
     lines = [
         ", ".join(result["machine"].values()),
         ", ".join(f"{name} {v}" for name, v in result["versions"].items()),
-        f"{settings['rounds']} rounds of {settings['seconds']:g} s; ratio: CPU time against "
-        f"{result['servers'][0]}; !: load generator more than {BUSY:.0%} busy",
+        f"{settings['rounds']} rounds of {settings['seconds']:g} s; ratio: to the first of the "
+        f"table; !: load generator more than {BUSY:.0%} busy",
     ]
     if (share := disturbance(result)) > DISTURBED:
         lines.append(
@@ -147,10 +143,3 @@ def describe(result: Result) -> list[str]:
             "time; measure again on a machine that is free"
         )
     return lines
-
-
-def text(result: Result) -> str:
-    """Write all that was measured as text."""
-    parts = ["\n".join(describe(result))]
-    parts += [f"{kind(c).title} ({c})\n{as_text(table(result, c))}" for c in result["cells"]]
-    return "\n\n".join(parts)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from benchmark import page, peers, report
 from benchmark.environments import Unavailable, build_load
-from benchmark.kinds import fits, kind
+from benchmark.kinds import kind
 from benchmark.measure import Sample, Settings
-from benchmark.peers import GROUPS, PROGRAMS, TLS
+from benchmark.peers import CLIENT, GROUPS, PROGRAMS, TLS
 from benchmark.processes import Failure, is_ours
-from benchmark.sets import SETS
+from benchmark.sets import SETS, Plan, Set, minutes, plan, programs, seconds_of
 
 
 def cells(text: str) -> list[str]:
@@ -46,7 +47,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--set", choices=SETS, default="short", help="what is measured, unless said otherwise")
     add("--rounds", type=int)
     add("--seconds", type=float, help="of each measured phase")
-    add("--warmup", type=float, default=0.3, help="seconds before it, not counted")
     add("--cells", type=cells, help="such as 16x50x1,16x50x32s,opening5000; kinds.py has all")
     add("--servers", type=servers, help=f"of {', '.join([*GROUPS, *PROGRAMS])}")
     add("--refill", type=int, default=0, help="replies awaited before sending on (the window)")
@@ -54,79 +54,96 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     add("--load-core", type=int, default=1)
     add("--json", type=Path, metavar="FILE", help="written after each round")
     add("--page", type=Path, metavar="FILE.md", help="write tables, and plots beside it")
-    options = parser.parse_args(arguments)
-    for name, value in SETS[options.set]._asdict().items():
-        if getattr(options, name) is None:
-            parse = {"cells": cells, "servers": servers}.get(name, lambda given: given)
-            setattr(options, name, parse(value))
-    return options
+    add("--plan", action="store_true", help="only show what would be measured, and how long")
+    return parser.parse_args(arguments)
 
 
-def prepare(options: argparse.Namespace) -> dict[str, str]:
+def chosen(options: argparse.Namespace) -> Set:
+    """Return the set that is meant, with what is said otherwise; all servers in all cells then."""
+    found = SETS[options.set]
+    if options.cells or options.servers:
+        names = options.servers or programs(found.plan)
+        found = found._replace(plan=plan((options.cells or found.plan, names)))
+    rounds, seconds = options.rounds or found.rounds, options.seconds or found.seconds
+    return found._replace(rounds=rounds, seconds=seconds)
+
+
+def prepare(plan: Plan) -> dict[str, str]:
     """Build and install what is needed; return what cannot be had here, and why."""
-    build_load(tls=any(kind(cell).role == TLS for cell in options.cells))
-    needed = {"ws-c", *options.servers} if "client" in str(options.cells) else options.servers
-    unavailable = peers.prepare(needed)
+    roles = {kind(cell).role for cell in plan}
+    build_load(tls=TLS in roles)
+    unavailable = peers.prepare([*programs(plan), *(["ws-c"] if CLIENT in roles else [])])
     for name, reason in unavailable.items():
         print(f"{name} is left out: {reason}", file=sys.stderr)
     return unavailable
 
 
-def sample(name: str, cell: str, settings: Settings, number: int) -> Sample:
+def sample(name: str, cell: str, settings: Settings) -> Sample:
     """Measure once; a failure is a sample too."""
-    where = {"round": number, "cell": cell, "server": name}
     try:
-        return {**where, **kind(cell).measure(PROGRAMS[name], settings)}
+        return kind(cell).measure(PROGRAMS[name], settings)
     except Failure as exc:
         print(f"\n{name}, {cell}: {exc}\n{exc.output}", file=sys.stderr)
-        return {**where, "failure": str(exc)}
+        return {"failure": str(exc)}
 
 
 def take_round(number: int, result: dict[str, Any], settings: Settings) -> None:
     """Measure all once; what has failed in a cell is not tried there again."""
     samples = result["samples"]
-    names = [name for name in result["servers"] if name not in result["unavailable"]]
-    first = number % len(names)  # not always the same server after the same other
     failed = {(s["cell"], s["server"]) for s in samples if "failure" in s}
-    for cell in result["cells"]:
+    for cell, names in result["plan"].items():
+        first = number % len(names)  # not always the same server after the same other
         for name in names[first:] + names[:first]:
-            if fits(kind(cell), PROGRAMS[name]) and (cell, name) not in failed:
-                samples.append(sample(name, cell, settings, number))
+            if name not in result["unavailable"] and (cell, name) not in failed:
+                start = time.monotonic()
+                found = sample(name, cell, settings)
+                where = {"round": number, "cell": cell, "server": name}
+                samples.append({**where, **found, "took_seconds": time.monotonic() - start})
 
 
-def measure_all(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    unavailable = prepare(options)
+def measure_all(wanted: Set, settings: Settings, file: Path | None) -> dict[str, Any]:
+    unavailable = prepare(wanted.plan)
+    available = [name for name in programs(wanted.plan) if name not in unavailable]
     result = {
         "machine": report.machine(),
-        "versions": peers.versions(n for n in options.servers if n not in unavailable),
-        "settings": {"rounds": options.rounds, **settings._asdict()},
-        "servers": options.servers,
+        "versions": peers.versions(available),
+        "settings": {"rounds": wanted.rounds, **settings._asdict()},
         "unavailable": unavailable,
-        "cells": options.cells,
+        "plan": wanted.plan,
         "samples": [],
     }
-    for number in range(1, options.rounds + 1):
-        print(f"round {number} of {options.rounds}", file=sys.stderr)
+    for number in range(1, wanted.rounds + 1):
+        print(f"round {number} of {wanted.rounds}", file=sys.stderr)
         take_round(number, result, settings)
-        if options.json:
-            options.json.write_text(json.dumps(result, indent=1) + "\n")
+        if file:
+            file.write_text(json.dumps(result, indent=1) + "\n")
     return result
+
+
+def show_plan(wanted: Set, settings: Settings) -> None:
+    """Print who is measured in each cell, and about how long a round of it takes, in seconds."""
+    for cell, seconds in seconds_of(wanted.plan, settings).items():
+        names = wanted.plan[cell]
+        print(f"{cell:18} {seconds:4.0f} s  {len(names):2}  {' '.join(names)}")
+    print(f"{wanted.rounds} rounds: {minutes(wanted.plan, wanted.rounds, settings):.0f} minutes")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison; the exit status is 1 when a server failed."""
     options = parse_arguments(arguments)
-    settings = Settings(
-        options.seconds, options.warmup, options.refill, options.server_core, options.load_core
-    )
+    wanted = chosen(options)
+    settings = Settings(wanted.seconds, options.refill, options.server_core, options.load_core)
+    if options.plan:
+        show_plan(wanted, settings)
+        return 0
     if not (is_ours(settings.server_core) and is_ours(settings.load_core)):
         print("not pinned: there are not two cores for us", file=sys.stderr)
     try:
-        result = measure_all(options, settings)
+        result = measure_all(wanted, settings, options.json)
     except Unavailable as exc:
         print(exc, file=sys.stderr)
         return 2
-    print(report.text(result))
+    print(page.text(result))
     if options.page:
         page.write(result, options.page)
     return int(any("failure" in s for s in result["samples"]))

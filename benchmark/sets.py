@@ -1,50 +1,92 @@
-"""What ``make benchmark`` and ``make benchmark-full`` measure."""
+"""What the ``make`` targets measure: which servers and clients in which cells, and for how long."""
 
 from __future__ import annotations
 
-from itertools import product
+from collections.abc import Iterable
+from itertools import chain
 from typing import NamedTuple
 
-#: Bytes of all messages that are outstanding, at most.
-OUTSTANDING_MAX = 256 * 1024 * 1024
+from benchmark.kinds import fits, kind
+from benchmark.measure import Settings
+from benchmark.peers import PROGRAMS, chosen
+from benchmark.targets import FIELD, TARGETS
+
+#: The names of what is measured in each cell, in the order of PROGRAMS.
+Plan = dict[str, list[str]]
+
+
+def plan(*parts: tuple[Iterable[str], Iterable[str]]) -> Plan:
+    """Put together parts of a plan: cells, and names of which those that fit are measured there."""
+    wanted: dict[str, set[str]] = {}
+    for cells, names in parts:
+        for cell in cells:
+            wanted.setdefault(cell, set()).update(names)
+    return {
+        cell: fitting
+        for cell, names in wanted.items()
+        if (fitting := [n for n, p in PROGRAMS.items() if n in names and fits(kind(cell), p)])
+    }
 
 
 class Set(NamedTuple):
-    """Cells and servers, as on the command line, and how long."""
+    """A plan, in how many rounds, and for how long each cell of a program is measured."""
 
-    cells: str
-    servers: str
+    plan: Plan
     rounds: int
     seconds: float
 
 
-def echoes() -> list[str]:
-    """Return all sizes, connections and windows that go together."""
-    return [
-        f"{size}x{connections}x{window}"
-        for size, connections, window in product(
-            (16, 125, 1024, 16 * 1024, 1024 * 1024), (1, 50, 1000), (1, 32)
-        )
-        if size * connections * window <= OUTSTANDING_MAX
-    ]
+def programs(plan: Plan) -> list[str]:
+    """Return the names of all that is in a plan."""
+    return list(dict.fromkeys(chain.from_iterable(plan.values())))
 
 
-OVER_TLS = ["16x50x1s", "16x50x32s", "1024x50x1s", "16384x50x1s", "1048576x50x1s"]
-BESIDES = ["opening5000", "opening10000", "broadcast125x500", "crowd10000"]
-CLIENTS = ["client125x1", "client125x32", "client16384x1"]
+def seconds_of(plan: Plan, settings: Settings) -> dict[str, float]:
+    """Return about how long a round takes in each cell."""
+    return {cell: len(names) * kind(cell).seconds(settings) for cell, names in plan.items()}
+
+
+def minutes(plan: Plan, rounds: int, settings: Settings) -> float:
+    """Return about how long it takes to measure all of a plan."""
+    return rounds * sum(seconds_of(plan, settings).values()) / 60
+
+
+EVERYBODY = chosen("ours,peers,old,ceiling")
+#: The standalone server, and the peers that are known best.
+KNOWN = chosen("ws4py,ws4py-pure,ws4py-asyncio,picows-uvloop,websockets,aiohttp,tornado")
+#: Those that show what the number of connections does, and the window.
+FEW = chosen("ws4py,ws4py-pure,ws4py-asyncio,picows-uvloop,websockets,tcp-python")
+#: All engines, and the peers of each.
+ENGINES = chosen("ours,picows-uvloop,websockets,aiohttp,tornado,gevent-websocket,uvicorn,node-ws")
+
+MIB = "1048576"
+SIZES = ("16", "125", "1024", "16384", MIB)
+CLIENTS = ("client125x1", "client125x32", "client16384x1")
+
+SHORT = plan(
+    (("16x50x1", "16x50x32", "16384x50x1"), [*KNOWN, "tcp-python", "tcp-c"]),
+    (("opening1000", "broadcast125x500"), KNOWN),
+    (("client125x1", "client125x32"), [*KNOWN, "websocket-client"]),
+)
+OF_TARGETS = [((t.cell,), t.programs) for targets in TARGETS.values() for t in targets]
+FULL = plan(
+    (FIELD, EVERYBODY),
+    # Fifty messages of 1 MiB take gevent-websocket four seconds.
+    ((f"{MIB}x50x1",), set(EVERYBODY) - {"gevent-websocket"}),
+    (("125x50x1", "125x50x32", "1024x50x1", "16384x50x32"), [*KNOWN, "tcp-python"]),
+    ((f"{size}x1x{window}" for size in SIZES for window in (1, 32)), FEW),
+    # What is outstanding has to fit into memory: more than 16 KiB each does not.
+    (("16x1000x1", "16x1000x32", "125x1000x1", "125x1000x32"), FEW),
+    (("1024x1000x1", "1024x1000x32", "16384x1000x1"), FEW),
+    (("16x50x1s", "16x50x32s", "16384x50x1s", f"{MIB}x50x1s"), ENGINES),
+    (("opening5000",), ENGINES),
+    (("opening10000", "crowd10000"), FEW),
+    (("broadcast125x500", *CLIENTS), EVERYBODY),
+    *OF_TARGETS,
+)
 
 SETS = {
-    "short": Set(
-        cells="16x50x1,16x50x32,16384x50x1,opening1000,broadcast125x500,client125x1,client125x32",
-        servers="ws4py,ws4py-asyncio,picows-uvloop,websockets,aiohttp,tornado,websocket-client,"
-        "tcp-python,tcp-c",
-        rounds=5,
-        seconds=0.6,
-    ),
-    "full": Set(
-        cells=",".join([*echoes(), *OVER_TLS, *BESIDES, *CLIENTS]),
-        servers="ours,peers,old,ceiling",
-        rounds=5,
-        seconds=1.0,
-    ),
+    "short": Set(SHORT, rounds=5, seconds=0.8),
+    "targets": Set(plan(*OF_TARGETS), rounds=5, seconds=1.0),
+    "full": Set(FULL, rounds=5, seconds=0.6),
 }

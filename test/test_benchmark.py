@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from benchmark import peers, report
+from benchmark import peers, report, run, targets
 from benchmark.kinds import Crowd, Echo, fits, kind
+from benchmark.measure import Settings
 from benchmark.peers import PROGRAMS
-from benchmark.sets import SETS
+from benchmark.sets import SETS, minutes, plan, programs
+from benchmark.targets import Bound, Ratio
 
 
 def result(samples: list[dict[str, Any]], **unavailable: str) -> dict[str, Any]:
     return {
-        "servers": ["ws4py", "websockets", "tcp-c"],
+        "plan": {"crowd10": ["ws4py", "websockets"]},
         "unavailable": unavailable,
         "samples": [{"cell": "crowd10", **sample} for sample in samples],
     }
@@ -52,11 +54,38 @@ def test_an_unknown_server_is_refused():
         peers.chosen("nobody")
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_the_sets_are_of_cells_and_servers_that_there_are(name):
-    cells = [kind(cell) for cell in SETS[name].cells.split(",")]
-    programs = [PROGRAMS[server] for server in peers.chosen(SETS[name].servers)]
-    assert all(any(fits(cell, program) for program in programs) for cell in cells)
+def test_a_plan_has_the_programs_that_fit_in_the_order_in_which_they_are_shown():
+    parts = (
+        (["16x1x1", "crowd10"], ["tcp-c", "ws4py"]),
+        (["16x1x1"], ["picows", "websocket-client"]),
+    )
+    assert plan(*parts) == {"16x1x1": ["ws4py", "picows", "tcp-c"], "crowd10": ["ws4py"]}
+
+
+@pytest.mark.parametrize(("name", "most"), [("short", 9), ("targets", 29), ("full", 74)])
+def test_a_set_takes_no_longer_than_it_may(name, most):
+    chosen = SETS[name]
+    assert minutes(chosen.plan, chosen.rounds, Settings(chosen.seconds)) <= most
+
+
+def test_every_set_has_at_least_five_rounds_of_it_all():
+    assert all(chosen.rounds >= 5 for chosen in SETS.values())
+
+
+def test_the_full_set_measures_all_programs_and_all_targets():
+    full = SETS["full"].plan
+    assert set(programs(full)) == set(PROGRAMS)
+    assert all(set(names) <= set(full[cell]) for cell, names in SETS["targets"].plan.items())
+
+
+def test_cells_and_servers_of_the_command_line_replace_those_of_the_set():
+    options = run.parse_arguments(["--cells", "16x1x1", "--servers", "websockets,ws4py"])
+    assert run.chosen(options) == SETS["short"]._replace(plan={"16x1x1": ["ws4py", "websockets"]})
+
+
+def test_a_plan_is_shown_and_nothing_is_measured(capsys):
+    assert run.main(["--plan", "--cells", "16x1x1", "--servers", "ws4py", "--rounds", "40"]) == 0
+    assert capsys.readouterr().out == "16x1x1                2 s   1  ws4py\n40 rounds: 1 minutes\n"
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -79,6 +108,49 @@ def test_a_table_says_what_failed_and_what_could_not_be_installed():
     assert rows[1:] == [
         ["ws4py", "FAILED: no reply for 5 s"],
         ["websockets", "NOT INSTALLED: no network"],
+    ]
+
+
+def echoes(**cpu_us: list[float]) -> dict[str, Any]:
+    """Return a result of the cell 16x1x1."""
+    samples = [
+        {"round": number, "cell": "16x1x1", "server": name.replace("_", "-"), "cpu_us": figure}
+        for name, figures in cpu_us.items()
+        for number, figure in enumerate(figures)
+    ]
+    return {"plan": {"16x1x1": ["ws4py", "ws4py-pure", "tornado"]}, "samples": samples}
+
+
+def test_a_ratio_is_of_the_figures_of_the_same_round_and_is_met_up_to_the_target():
+    measured = echoes(ws4py=[1, 2, 3], tornado=[1, 4, 6])
+    target = Ratio("16x1x1", "ws4py", "tornado", 0.5)
+    assert targets.table(measured, [target])[1][1:] == [
+        *("ws4py", "2.00 (1.00-3.00)", "tornado", "4.00 (1.00-6.00)"),
+        *("0.500 (0.500-1.000)", "0.5", "met"),
+    ]
+
+
+def test_a_target_tells_by_how_much_it_is_missed():
+    measured = echoes(ws4py=[3], tornado=[2])
+    rows = targets.table(measured, [Ratio("16x1x1", "ws4py", "tornado", 1.0)])
+    assert rows[1][-3:] == ["1.50", "1", "missed: 1.50 times it"]
+
+
+def test_a_target_of_which_a_side_failed_is_not_met():
+    rows = targets.table(echoes(ws4py=[3]), [Ratio("16x1x1", "ws4py", "tornado", 1.0)])
+    assert rows[1][-4:] == ["-", "-", "1", "not measured"]
+
+
+def test_a_target_that_the_run_is_not_about_is_not_shown():
+    elsewhere = [Ratio("16x1x1", "ws4py", "aiohttp", 1.0), Bound("crowd10", "ws4py", "beside", 1)]
+    assert targets.table(echoes(ws4py=[3]), elsewhere) == [Ratio.head]
+
+
+def test_a_bound_names_its_figure():
+    target = Bound("crowd10", "ws4py", "beside", 1.2)
+    assert targets.table(result([sample(1, "ws4py", beside=1.1)]), [target]) == [
+        Bound.head,
+        [kind("crowd10").title, "ws4py", "beside / alone", "1.10", "1.2", "met"],
     ]
 
 
