@@ -46,7 +46,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 check: venv  ## lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict ws4py
+	$(BIN)/mypy --strict ws4py benchmark/*.py
 	$(BIN)/python -m pytest --quiet test/test_layers.py
 
 format: venv  ## mend what can be mended by machine
