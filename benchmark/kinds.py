@@ -10,8 +10,15 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from benchmark.client import measure_client
-from benchmark.measure import RAMP_SECONDS, WARMUP_SECONDS, Load, Sample, Settings, started
+from benchmark.measure import (
+    RAMP_SECONDS,
+    WARMUP_SECONDS,
+    Load,
+    Sample,
+    Settings,
+    measure_client,
+    started,
+)
 from benchmark.peers import BROADCAST, CLIENT, ECHO, TLS, Program
 from benchmark.processes import Failure
 
@@ -116,9 +123,9 @@ class Echo:
 
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(self.connections, self.size, self.window, self.binary)
-        with started(program, self.role, settings) as target:
-            target.warm_up(load)
-            return answered(target.put(load))
+        with started(program, self.role, settings) as server:
+            server.warm_up(load)
+            return answered(server.put(load))
 
 
 def answered(result: Sample) -> Sample:
@@ -151,9 +158,9 @@ class Opening:
 
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(0, idle=self.connections, together=TOGETHER, settle=SETTLE)
-        with started(program, self.role, settings) as target:
-            target.warm_up(Load(50))
-            found = target.put(load, seconds=0.01)
+        with started(program, self.role, settings) as server:
+            server.warm_up(Load(50))
+            found = server.put(load, seconds=0.01)
         return {
             "cpu_us": found["opening_cpu_seconds"] / found["handshakes"] * 1e6,
             "kib": found["rss_grown_kib"] / found["handshakes"],
@@ -186,9 +193,9 @@ class Broadcast:
 
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(self.connections, self.size, broadcast=True, settle=0.3)
-        with started(program, self.role, settings) as target:
-            target.warm_up(load)
-            return answered(target.put(load))
+        with started(program, self.role, settings) as server:
+            server.warm_up(load)
+            return answered(server.put(load))
 
 
 @dataclass(frozen=True)
@@ -216,10 +223,10 @@ class Crowd:
     def measure(self, program: Program, settings: Settings) -> Sample:
         load = Load(1)
         beside = load._replace(idle=self.idle, together=TOGETHER, settle=SETTLE)
-        with started(program, self.role, settings) as target:
-            target.warm_up(load)
-            alone = answered(target.put(load))["cpu_us"]
-            found = answered(target.put(beside))
+        with started(program, self.role, settings) as server:
+            server.warm_up(load)
+            alone = answered(server.put(load))["cpu_us"]
+            found = answered(server.put(beside))
         return {**found, "alone_us": alone, "beside": found["cpu_us"] / alone}
 
 

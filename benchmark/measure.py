@@ -1,18 +1,18 @@
-"""One measurement: start a server on its core, put load on it from another, stop it."""
+"""One measurement: start a server or client on its core, and its counterpart on another."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from benchmark.environments import LOAD, LOAD_TLS
-from benchmark.peers import TLS, Program
-from benchmark.processes import Failure, placed_on, process_tree, running
+from benchmark.peers import CLIENT, ECHO, PROGRAMS, TLS, Program
+from benchmark.processes import Failure, output_of, process_tree, running
 
 WARMUP_SECONDS = 0.3  # under load, on connections that are closed again
+PATIENCE_SECONDS = 60  # beyond what a measurement takes
 RAMP_SECONDS = 0.2  # between opening the connections and the measured phase
 
 Sample = dict[str, Any]
@@ -49,7 +49,7 @@ class Load(NamedTuple):
         return options
 
 
-class Target:
+class Server:
     """A server that runs, and how load is put on it."""
 
     def __init__(self, program: Program, role: str, settings: Settings, pid: int, port: int):
@@ -58,7 +58,7 @@ class Target:
         self.pid = pid
         self.command = [str(LOAD_TLS if role == TLS else LOAD), "--port", str(port)]
         self.command += ["--tls"] if role == TLS else []
-        self.raw = program.raw
+        self.command += ["--raw"] if program.raw else []
 
     def warm_up(self, load: Load) -> None:
         """Put the load on it that will be measured, on connections that are closed again.
@@ -88,35 +88,36 @@ class Target:
     def _run(self, load: Load, warmup: float, seconds: float, *options: str) -> Sample:
         refill = self.settings.refill or load.window
         command = [*self.command, *load.options(), "--refill", str(refill), *options]
-        if self.raw:
-            command = [option for option in command if option != "--binary"] + ["--raw"]
-        return put_load(command, self.settings.load_core, warmup, seconds)
+        found = figures(command, self.settings.load_core, warmup, seconds)
+        if found["errors"]:
+            raise Failure(f"{found['errors']} errors, the first: {found['first_error']}")
+        return found
 
 
 @contextmanager
-def started(program: Program, role: str, settings: Settings) -> Iterator[Target]:
-    """Start the server of ``program`` for ``role``, as a target."""
+def started(program: Program, role: str, settings: Settings) -> Iterator[Server]:
+    """Start the server of ``program`` for ``role``."""
     with running(program, role, settings.server_core) as (pid, port):
-        yield Target(program, role, settings, pid, port)
+        yield Server(program, role, settings, pid, port)
 
 
-def put_load(command: list[str], core: int, warmup: float, seconds: float) -> Sample:
-    limit = warmup + seconds + 60
+def measure_client(program: Program, size: int, window: int, settings: Settings) -> Sample:
+    """Measure a client once, against the echo in C on the other core.
+
+    Returns:
+        ``cpu_us``, the client's CPU µs per message that was sent and came back: user and system.
+
+    Raises:
+        Failure: The client or the echo broke off, or a reply was wrong.
+    """
+    with running(PROGRAMS["ws-c"], ECHO, settings.load_core) as (pid, port):
+        command = [part.format(port=port) for part in program.commands[CLIENT]]
+        command += ["--size", str(size), "--window", str(window), "--echo", str(pid)]
+        return figures(command, settings.server_core, WARMUP_SECONDS, settings.seconds)
+
+
+def figures(command: list[str], core: int, warmup: float, seconds: float) -> Sample:
+    """Return what a load generator or a client prints."""
     command = [*command, "--warmup", str(warmup), "--seconds", str(seconds)]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-            preexec_fn=placed_on(core),
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise Failure(f"load generator did not end within {limit} s") from exc
-    if not done.stdout:
-        raise Failure(done.stderr.strip() or f"load generator ended with {done.returncode}")
-    result: Sample = json.loads(done.stdout)
-    if result["errors"]:
-        raise Failure(f"{result['errors']} errors, the first: {result['first_error']}")
-    return result
+    found: Sample = json.loads(output_of(command, core, warmup + seconds + PATIENCE_SECONDS))
+    return found

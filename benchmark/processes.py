@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,12 +19,15 @@ from benchmark.peers import ROOT, Program
 START_SECONDS = 15
 STOP_SECONDS = 10
 TCP_LISTEN = "0A"
+SHOWN = 500  # characters of the output of a program that fails
 
 
 class Failure(Exception):
     """A program or the load generator did not do its part; ``output`` is the end of its output."""
 
-    output = ""
+    def __init__(self, text: str, output: str = "") -> None:
+        super().__init__(text)
+        self.output = output
 
 
 def is_ours(core: int) -> bool:
@@ -105,6 +108,31 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             return
 
 
+def output_of(command: Sequence[str], core: int, limit: float) -> str:
+    """Run a command on ``core`` and return what it prints.
+
+    Raises:
+        Failure: It printed nothing, or did not end within ``limit`` seconds.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environ(),
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+            preexec_fn=placed_on(core),
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise Failure(f"no end within {limit:g} s") from exc
+    if not done.stdout:
+        said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+        raise Failure(said[-1], done.stderr[-SHOWN:])
+    return done.stdout
+
+
 @contextmanager
 def running(program: Program, role: str, core: int) -> Iterator[tuple[int, int]]:
     """Start the server of ``program`` for ``role`` and give its process id and port."""
@@ -125,7 +153,7 @@ def running(program: Program, role: str, core: int) -> Iterator[tuple[int, int]]
             yield process.pid, port
         except Failure as exc:
             output.seek(0)
-            exc.output = output.read()[-500:].decode(errors="replace")
+            exc.output = output.read()[-SHOWN:].decode(errors="replace")
             raise
         finally:
             stop(process)
