@@ -26,6 +26,12 @@ class Beats(RecordingWebSocket):
     limits = Limits(heartbeat_timeout=0.2, high_water=1000, low_water=100)
 
 
+class Patient(Beats):
+    """For peers that live, on a machine that is busy: each test takes longer than this."""
+
+    limits = Limits(heartbeat_timeout=1.0, high_water=1000, low_water=100)
+
+
 @pytest.fixture(params=["thread", "manager"])
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     """Runs a websocket of a class, with a heartbeat; returns it and its peer."""
@@ -53,20 +59,20 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
 
 
 def test_pings_are_sent_and_answers_keep_it_alive(start: Start) -> None:
-    ws, peer = start()
-    for _ in range(20):
+    ws, peer = start(Patient)
+    for _ in range(60):
         assert peer.message() == (PING, b"")
         peer.send(PONG)
     assert not ws.terminated
 
 
 def test_any_byte_is_a_sign_of_life(start: Start) -> None:
-    ws, peer = start()
+    ws, peer = start(Patient)
     whole = frame(TEXT, b"x" * 100)
     pause = threading.Event()
     for byte in whole[:40]:
         peer.sock.sendall(bytes((byte,)))
-        pause.wait(0.02)
+        pause.wait(0.04)
     assert not ws.terminated
     peer.sock.sendall(whole[40:])
     assert [ws.next_event(), ws.next_event()] == [("opened",), ("text", b"x" * 100)]
@@ -101,14 +107,14 @@ def send_much(ws: Any, size: int) -> None:
 
 
 def test_progress_of_a_backlog_is_a_sign_of_life(start: Start) -> None:
-    ws, peer = start()
+    ws, peer = start(Patient)
     sender = threading.Thread(target=send_much, args=(ws, 3_000_000))
     sender.start()
     pause = threading.Event()
     taken = 0
     for _ in range(15):
         taken += len(read_exactly(peer.sock, 150_000))
-        pause.wait(0.05)
+        pause.wait(0.1)
     assert not ws.terminated
     read_exactly(peer.sock, 3_000_010 - taken)
     sender.join(TIMEOUT)

@@ -70,7 +70,7 @@ class Returning(WebSocketClient):
     """Connects again whenever its connection has ended."""
 
     is_to_return = True
-    is_in_closed = False
+    is_open = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -79,20 +79,20 @@ class Returning(WebSocketClient):
 
     def opened(self) -> None:
         self.connections += 1
+        self.is_open = True
 
     def unhandled_error(self, error: OSError) -> None:
         """Expect resets."""
 
     def closed(self, code: int, reason: str | None = None) -> None:
-        if self.is_in_closed:
-            self.faults.append("closed() was called within closed()")
-        self.is_in_closed = True
+        if not self.is_open:
+            self.faults.append("closed() was called twice, or before opened()")
+        self.is_open = False
         try:
             if self.is_to_return:
                 self.connect()
         except Exception as error:  # noqa: BLE001 - a fault, whichever it is
             self.faults.append(f"connect() raised {error!r}")
-        self.is_in_closed = False
 
 
 class Senders:

@@ -183,3 +183,18 @@ def test_the_websocket_is_in_environ_only_while_the_application_runs() -> None:
 def test_the_standard_library_is_left_as_it_is() -> None:
     assert util.is_hop_by_hop("Connection")
     assert util.is_hop_by_hop("Upgrade")
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_ctrl_c_within_a_request_ends_the_server(ending: type[BaseException]) -> None:
+    def interrupted(_environ: dict[str, Any], _start_response: Any) -> Iterable[bytes]:
+        raise ending
+
+    with (
+        make_server("127.0.0.1", 0, interrupted, WSGIServer, WebSocketWSGIRequestHandler) as server,
+        socket.create_connection(server.server_address, TIMEOUT) as sock,
+    ):
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with pytest.raises(ending):
+            server.handle_request()
+        assert read_to_end(sock) == b""

@@ -126,20 +126,8 @@ class Closing(Sender):
         seconds = self.limits.close_timeout
         if seconds is not None:
             late = partial(self._drop_late, stream, seconds)
-            self._keep_deadline(driver.call_later(seconds, late), stream)
+            self._keep_timer("_deadline", driver.call_later(seconds, late), stream)
         self._settle()
-
-    def _keep_deadline(self, deadline: Cancellable, stream: Stream) -> None:
-        """Keep it for the connection of ``stream``, unless the peer was faster.
-
-        ``closed`` may even have connected again since.
-        """
-        with self._lock:
-            is_late = self._over or self.stream is not stream
-            if not is_late:
-                self._deadline = deadline
-        if is_late:
-            deadline.cancel()
 
     def _drop_late(self, stream: Stream, seconds: float) -> None:
         if self.stream is stream:
@@ -166,11 +154,13 @@ class Closing(Sender):
             seconds = self.limits.write_timeout
         if seconds is None or self._drain_timer is not None or driver is not self._driver:
             return
-        timer = self._drain_timer = driver.call_later(seconds, self._check_progress)
-        if self._over:
-            timer.cancel()
+        stream = self.stream
+        timer = driver.call_later(seconds, partial(self._check_progress, stream))
+        self._keep_timer("_drain_timer", timer, stream)
 
-    def _check_progress(self) -> None:
+    def _check_progress(self, stream: Stream) -> None:
+        if self.stream is not stream:
+            return
         self._drain_timer = None
         timeout = self.limits.write_timeout
         if not self._draining or self._over or timeout is None:

@@ -7,6 +7,7 @@ goes on when that drains.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from logging import getLogger
 from os import urandom
 from time import monotonic
@@ -147,18 +148,32 @@ class Sender(Outgoing):
         if seconds is None or self._idle_timed:
             return
         with self._lock:
-            starts, self._idle_timed = not self._idle_timed, True
+            starts = self._deflater is deflater and not self._idle_timed
+            if starts:
+                self._idle_timed = True
+            stream = self.stream
         if starts:
-            self._time_idle(seconds)
+            self._time_idle(stream, seconds)
 
-    def _time_idle(self, seconds: float) -> None:
-        timer = self._idle_timer = self._driver.call_later(seconds, self._check_idle)
-        if self._over:
+    def _time_idle(self, stream: Any, seconds: float) -> None:
+        timer = self._driver.call_later(seconds, partial(self._check_idle, stream))
+        self._keep_timer("_idle_timer", timer, stream)
+
+    def _keep_timer(self, name: str, timer: Cancellable, stream: Any) -> None:
+        """Keep a timer of the connection of ``stream``, to be cancelled at its end.
+
+        That may have come, and another connection have followed since.
+        """
+        with self._lock:
+            is_late = self._over or self.stream is not stream
+            if not is_late:
+                setattr(self, name, timer)
+        if is_late:
             timer.cancel()
 
-    def _check_idle(self) -> None:
+    def _check_idle(self, stream: Any) -> None:
         deflater = self._deflater
-        if deflater is None or deflater.idle_release is None:
+        if self.stream is not stream or deflater is None or deflater.idle_release is None:
             return
         left = self._compressed_at + deflater.idle_release - monotonic()
         with self._lock:
@@ -168,7 +183,7 @@ class Sender(Outgoing):
             if not self._idle_timed:
                 deflater.release()
         if self._idle_timed:
-            self._time_idle(left if left > 0 else _BUSY)
+            self._time_idle(stream, left if left > 0 else _BUSY)
 
     def ping(self, message: Payload = "") -> None:
         """Send a Ping with up to 125 bytes (:rfc:`6455#section-5.5.2`).

@@ -16,6 +16,7 @@ It takes one handshake at a time; after that a manager drives the connection.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from http.client import HTTPMessage
@@ -32,6 +33,7 @@ from ws4py.draining import check_drain
 from ws4py.exc import HandshakeError
 from ws4py.handshake import build_head, make_environ
 from ws4py.limits import Limits
+from ws4py.loop import ends_program
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import build_refusal, read_head
@@ -99,7 +101,10 @@ class WebSocketWSGIHandler(SimpleHandler):
             raise
 
     def handle_error(self) -> None:
-        """Answer 500; but nothing to a connection that has been switched."""
+        """Answer 500; but nothing to a connection that has been switched, or after Ctrl-C."""
+        error = sys.exc_info()[1]
+        if error is not None and ends_program(error):
+            raise error
         if self._switch is None:
             super().handle_error()
         else:
