@@ -88,23 +88,24 @@ def draw_bars(axes: Any, result: Result, cell: str, key: str, labels: dict[str, 
     for row, (middle, low, high, _, colour) in enumerate(bars):
         axes.barh(row, min(middle, end), color=colour)
         axes.hlines(row, min(low, end), min(high, end), color=GREY, linewidth=1)
-        axes.text(end * 1.04, row, f"{middle:.3g}", va="center", ha="left")
+        axes.text(end * 1.04, row, f"{float(f'{middle:.3g}'):g}", va="center", ha="left")
     axes.set_yticks(range(len(bars)), [label for *_, label, _ in bars])
     axes.set_xlim(0, end * 1.15)
+    axes.set_ylim(-0.7, len(bars) - 0.3)
 
 
 def draw(result: Result, cells: list[tuple[str, Column]], file: Path) -> None:
     """Draw these cells, two beside each other."""
-    rows = (len(cells) + 1) // 2
-    most = max(len(result["plan"][cell]) for cell, _ in cells)
-    figure = Figure(figsize=(11, rows * (1 + 0.19 * most)), layout="constrained")
-    grid = list(figure.subplots(rows, 2, squeeze=False).flat)
-    for axes, (cell, column) in zip(grid, cells):
+    rows = [cells[i : i + 2] for i in range(0, len(cells), 2)]
+    inches = [0.8 + 0.19 * max(len(result["plan"][cell]) for cell, _ in row) for row in rows]
+    figure = Figure(figsize=(11, sum(inches)), layout="constrained")
+    grid = figure.subplots(len(rows), 2, squeeze=False, height_ratios=inches)
+    for axes in grid.flat[len(cells) :]:
+        axes.set_axis_off()
+    for axes, (cell, column) in zip(grid.flat, cells):
         names = result["plan"][cell]
         draw_bars(axes, result, cell, column.keys[0], dict(zip(names, names)))
         axes.set_title(f"{kind(cell).title}\n{column.title}")
-    for axes in grid[len(cells) :]:
-        axes.set_axis_off()
     figure.savefig(file, metadata={"Date": None})
 
 

@@ -131,11 +131,12 @@ def disturbance(result: Result) -> float:
 def describe(result: Result) -> list[str]:
     """Say where and how the figures were taken: the machine, the versions, and how long."""
     settings = result["settings"]
+    took = sum(sample["took_seconds"] for sample in result["samples"]) / 60
     lines = [
         ", ".join(result["machine"].values()),
         ", ".join(f"{name} {v}" for name, v in result["versions"].items()),
-        f"{settings['rounds']} rounds of {settings['seconds']:g} s; ratio: to the first of the "
-        f"table; !: load generator more than {BUSY:.0%} busy",
+        f"{settings['rounds']} rounds of {settings['seconds']:g} s, {took:.0f} minutes in all",
+        f"ratio: to the first of the table; !: load generator more than {BUSY:.0%} busy",
     ]
     if (share := disturbance(result)) > DISTURBED:
         lines.append(

@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from benchmark import page, peers, report
 from benchmark.environments import Unavailable, build_load
@@ -19,7 +18,8 @@ from benchmark.kinds import kind
 from benchmark.measure import Sample, Settings
 from benchmark.peers import CLIENT, GROUPS, PROGRAMS, TLS
 from benchmark.processes import Failure, is_ours
-from benchmark.sets import SETS, Plan, Set, minutes, plan, programs, seconds_of
+from benchmark.report import Result
+from benchmark.sets import SETS, Plan, Set, make_plan, minutes, programs, seconds_of
 
 
 def cells(text: str) -> list[str]:
@@ -63,7 +63,7 @@ def chosen(options: argparse.Namespace) -> Set:
     found = SETS[options.set]
     if options.cells or options.servers:
         names = options.servers or programs(found.plan)
-        found = found._replace(plan=plan((options.cells or found.plan, names)))
+        found = found._replace(plan=make_plan((options.cells or found.plan, names)))
     rounds, seconds = options.rounds or found.rounds, options.seconds or found.seconds
     return found._replace(rounds=rounds, seconds=seconds)
 
@@ -80,14 +80,16 @@ def prepare(plan: Plan) -> dict[str, str]:
 
 def sample(name: str, cell: str, settings: Settings) -> Sample:
     """Measure once; a failure is a sample too."""
+    start = time.monotonic()
     try:
-        return kind(cell).measure(PROGRAMS[name], settings)
+        found = kind(cell).measure(PROGRAMS[name], settings)
     except Failure as exc:
         print(f"\n{name}, {cell}: {exc}\n{exc.output}", file=sys.stderr)
-        return {"failure": str(exc)}
+        found = {"failure": str(exc)}
+    return {"cell": cell, "server": name, "took_seconds": time.monotonic() - start, **found}
 
 
-def take_round(number: int, result: dict[str, Any], settings: Settings) -> None:
+def take_round(number: int, result: Result, settings: Settings) -> None:
     """Measure all once; what has failed in a cell is not tried there again."""
     samples = result["samples"]
     failed = {(s["cell"], s["server"]) for s in samples if "failure" in s}
@@ -95,16 +97,13 @@ def take_round(number: int, result: dict[str, Any], settings: Settings) -> None:
         first = number % len(names)  # not always the same server after the same other
         for name in names[first:] + names[:first]:
             if name not in result["unavailable"] and (cell, name) not in failed:
-                start = time.monotonic()
-                found = sample(name, cell, settings)
-                where = {"round": number, "cell": cell, "server": name}
-                samples.append({**where, **found, "took_seconds": time.monotonic() - start})
+                samples.append({"round": number, **sample(name, cell, settings)})
 
 
-def measure_all(wanted: Set, settings: Settings, file: Path | None) -> dict[str, Any]:
+def measure_all(wanted: Set, settings: Settings, file: Path | None) -> Result:
     unavailable = prepare(wanted.plan)
     available = [name for name in programs(wanted.plan) if name not in unavailable]
-    result = {
+    result: Result = {
         "machine": report.machine(),
         "versions": peers.versions(available),
         "settings": {"rounds": wanted.rounds, **settings._asdict()},

@@ -11,7 +11,7 @@ from benchmark import peers, report, run, targets
 from benchmark.kinds import Crowd, Echo, fits, kind
 from benchmark.measure import Settings
 from benchmark.peers import PROGRAMS
-from benchmark.sets import SETS, minutes, plan, programs
+from benchmark.sets import SETS, make_plan, minutes, programs
 from benchmark.targets import Bound, Ratio
 
 
@@ -25,7 +25,8 @@ def result(samples: list[dict[str, Any]], **unavailable: str) -> dict[str, Any]:
 
 def sample(number: int, server: str, **figures: Any) -> dict[str, Any]:
     keys = {key for column in Crowd.columns for key in column.keys}
-    return {"round": number, "server": server, **dict.fromkeys(keys, 1.0), **figures}
+    figures = {"took_seconds": 1.0, **dict.fromkeys(keys, 1.0), **figures}
+    return {"round": number, "server": server, **figures}
 
 
 def test_a_cell_of_an_echo_says_size_connections_window_and_how():
@@ -59,7 +60,7 @@ def test_a_plan_has_the_programs_that_fit_in_the_order_in_which_they_are_shown()
         (["16x1x1", "crowd10"], ["tcp-c", "ws4py"]),
         (["16x1x1"], ["picows", "websocket-client"]),
     )
-    assert plan(*parts) == {"16x1x1": ["ws4py", "picows", "tcp-c"], "crowd10": ["ws4py"]}
+    assert make_plan(*parts) == {"16x1x1": ["ws4py", "picows", "tcp-c"], "crowd10": ["ws4py"]}
 
 
 @pytest.mark.parametrize(("name", "most"), [("short", 9), ("targets", 29), ("full", 74)])

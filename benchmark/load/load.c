@@ -2,7 +2,7 @@
  *
  *   load --port P [--size 16] [--connections 50] [--window 1] [--refill N]
  *        [--binary | --raw] [--tls] [--broadcast] [--idle 0] [--together 1]
- *        [--settle 0] [--warmup 0.5] [--seconds 2 | --messages N] [--pid PID]...
+ *        [--settle 0] [--warmup 0.5] [--seconds 2] [--pid PID]...
  *
  * Every connection sends a burst of WINDOW messages in one send(), waits until
  * REFILL of them (default: all) are answered and sends as many again. Every
@@ -202,11 +202,10 @@ static void turn(void)
     }
 }
 
-static void run_phase(double seconds, uint64_t messages)
+static void run_phase(double seconds)
 {
     uint64_t end = now + (uint64_t)(seconds * 1e9);
-    while (phase != DRAINING && totals.alive > 0 &&
-           (messages ? totals.replies_measured < messages : now < end))
+    while (phase != DRAINING && totals.alive > 0 && now < end)
         turn();
 }
 
@@ -284,7 +283,7 @@ static void parse_options(int argc, char **argv)
     static const struct option names[] = {
         {"port", 1, 0, 'p'}, {"size", 1, 0, 's'}, {"connections", 1, 0, 'c'}, {"window", 1, 0, 'w'},
         {"refill", 1, 0, 'r'}, {"binary", 0, 0, 'b'}, {"raw", 0, 0, 'R'}, {"warmup", 1, 0, 'u'},
-        {"seconds", 1, 0, 't'}, {"messages", 1, 0, 'n'}, {"pid", 1, 0, 'P'}, {"tls", 0, 0, 'T'},
+        {"seconds", 1, 0, 't'}, {"pid", 1, 0, 'P'}, {"tls", 0, 0, 'T'},
         {"broadcast", 0, 0, 'B'}, {"idle", 1, 0, 'i'}, {"together", 1, 0, 'g'},
         {"settle", 1, 0, 'S'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", names, NULL)) != -1;) {
@@ -303,7 +302,6 @@ static void parse_options(int argc, char **argv)
         case 'S': opt.settle = number(optarg, 0, 3600); break;
         case 'u': opt.warmup = number(optarg, 0, 3600); break;
         case 't': opt.seconds = number(optarg, 0.001, 3600); break;
-        case 'n': opt.messages = (uint64_t)number(optarg, 1, 1e15); break;
         case 'P':
             if (opt.n_pids == MAX_PIDS)
                 die("too many --pid");
@@ -330,16 +328,16 @@ int main(int argc, char **argv)
     open_connections(total);
     struct moment opened = take_moment();
     totals.last_progress = now = monotonic();
-    run_phase(opt.settle, 0);
+    run_phase(opt.settle);
     struct moment settled = take_moment();
     totals.last_progress = now;
     for (int i = 0; i < opt.connections; i++)
         send_due(&conns[i]);
-    run_phase(opt.warmup, 0);
+    run_phase(opt.warmup);
     if (phase == WARMUP)
         phase = MEASURED;
     struct moment start = take_moment();
-    run_phase(opt.seconds, opt.messages);
+    run_phase(opt.seconds);
     struct moment end = take_moment();
     drain(total);
     report_opening(total, &at_first, &opened, &settled);

@@ -17,7 +17,6 @@ struct options {
     bool raw, tls, broadcast;
     size_t size;
     double settle, warmup, seconds;
-    uint64_t messages;
     pid_t pids[MAX_PIDS];
 };
 
