@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmark import peers, report, run, targets
+from benchmark import page, peers, report, run, targets
 from benchmark.kinds import Crowd, Echo, fits, kind
 from benchmark.measure import Settings
 from benchmark.peers import PROGRAMS
@@ -19,7 +19,7 @@ def result(samples: list[dict[str, Any]], **unavailable: str) -> dict[str, Any]:
     return {
         "plan": {"crowd10": ["ws4py", "websockets"]},
         "unavailable": unavailable,
-        "samples": [{"cell": "crowd10", **sample} for sample in samples],
+        "samples": [{"cell": "crowd10", **each} for each in samples],
     }
 
 
@@ -152,6 +152,15 @@ def test_a_bound_names_its_figure():
     assert targets.table(result([sample(1, "ws4py", beside=1.1)]), [target]) == [
         Bound.head,
         [kind("crowd10").title, "ws4py", "beside / alone", "1.10", "1.2", "met"],
+    ]
+
+
+def test_the_page_begins_with_the_targets_and_how_many_of_them_are_met():
+    measured = result([{**sample(1, "ws4py", beside=2.0), "cell": "crowd10000"}])
+    measured["plan"] = {"crowd10000": ["ws4py", "ws4py-pure"]}
+    assert [title for title, _ in page.tables(measured)] == [
+        "Targets: handshakes, idle connections, broadcasts (0 of 2 met)",
+        f"{kind('crowd10000').title} (crowd10000)",
     ]
 
 
