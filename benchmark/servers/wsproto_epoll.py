@@ -13,6 +13,7 @@ from wsproto.events import (
     Request,
     TextMessage,
 )
+from wsproto.utilities import RemoteProtocolError
 
 
 class Connection:
@@ -72,7 +73,7 @@ def serve(listener):
                     connection.received(connection.sock.recv(65536) or None)
                 poller.modify(fd, connection.flush())
                 over = connection.ws.state.name == "CLOSED" and not connection.unsent
-            except OSError:
+            except (OSError, RemoteProtocolError):
                 over = True
             if over:
                 del connections[fd]
