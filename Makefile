@@ -28,10 +28,10 @@ UNIT := not autobahn and not browser and not interop and not stress and not fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv check format test unit wsaccel hostile control interop peers autobahn \
-	wstest fuzz soak benchmark clean
+	wstest fuzz soak benchmark benchmark-targets benchmark-full clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo:  ## start the example chat, which prints its address (needs only Python)
 	@PYTHONPATH=. exec $(PYTHON) example/chat.py
@@ -46,7 +46,7 @@ $(VENV)/.installed: pyproject.toml setup.py ws4py/_speedups.c
 check: venv  ## lint, format, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict ws4py
+	$(BIN)/mypy --strict ws4py benchmark/*.py
 	$(BIN)/python -m pytest --quiet test/test_layers.py
 
 format: venv  ## mend what can be mended by machine
@@ -110,11 +110,21 @@ soak: venv  ## run 10 000 connections for ten minutes, and judge the server (SEC
 	$(BIN)/python -m test.soak --seconds $(SECONDS) --engine $(ENGINE) \
 		--report docs/soak$(if $(filter-out standalone,$(ENGINE)),-$(ENGINE)).md
 
-benchmark: venv  ## measure the speed
-	$(BIN)/python -m benchmark.run
+# Each writes its page, with plots, of the machine that it ran on.
+BENCHMARK = $(BIN)/python -m benchmark.run --page docs/benchmarks.md \
+	--json benchmark/build/$(1).json --set $(1)
+
+benchmark: venv  ## measure the speed beside the best known peers (ten minutes), and write its page
+	$(call BENCHMARK,short)
+
+benchmark-targets: venv  ## measure how far the targets of speed are met (half an hour)
+	$(call BENCHMARK,targets)
+
+benchmark-full: venv  ## measure the speed beside all peers (75 minutes)
+	$(call BENCHMARK,full)
 
 clean:  ## remove all that these targets made
-	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
+	rm -rf .venv $(VENV) .venv-* benchmark/.venv* .wstest .tox
 	rm -rf build benchmark/build dist docs/_build *.egg-info
 	rm -rf test/interop/node_modules
 	rm -rf .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache

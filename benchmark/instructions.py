@@ -55,7 +55,8 @@ def parse(size: int) -> Run:
     """Parse masked text messages, each in a chunk of its own."""
     from ws4py.streaming import Stream
 
-    stream, chunk = Stream(), masked(size)
+    stream: Any = Stream()
+    chunk = masked(size)
     send = stream.parser.send
 
     def run(messages: int) -> int:
@@ -106,9 +107,9 @@ def client_sends(size: int) -> Run:
 
 def broadcasts(size: int) -> Run:
     """Send text messages to many; what one of these costs counts."""
+    from ws4py.sending import broadcast
     from ws4py.websocket import WebSocket
 
-    broadcast = find_broadcast()
     websockets, message = [WebSocket(Sink()) for _ in range(MANY)], "x" * size
 
     def run(messages: int) -> int:
@@ -118,12 +119,6 @@ def broadcasts(size: int) -> Run:
         return rounds * MANY
 
     return run
-
-
-def find_broadcast() -> Callable[[Any, str], None]:
-    from ws4py import sending
-
-    return sending.broadcast
 
 
 CASES: dict[str, Callable[[], Run]] = {
