@@ -217,10 +217,10 @@ class Loop:
     def _timeout(self) -> float | None:
         if self._calls:
             return 0
-        with self._lock:
-            if not self._timers:
-                return None
-            return min(max(0, self._timers[0].due - monotonic()), _LONGEST_POLL)
+        timers = self._timers  # Only this thread takes any out.
+        if not timers:
+            return None
+        return min(max(0, timers[0].due - monotonic()), _LONGEST_POLL)
 
     def _call_timers(self) -> None:
         if not self._timers:

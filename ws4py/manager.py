@@ -171,7 +171,17 @@ class WebSocketManager(Threads, Thread):
         """Let a websocket write and read, now that its descriptor is ready."""
         if self.websockets.get(websocket._fd) is not websocket:
             return
-        if self._write_and_read(websocket, readable):
+        try:
+            if websocket._draining or websocket._paused or not websocket._reads_only:
+                goes_on = self._write_and_read(websocket, readable)
+            else:
+                goes_on = websocket.once()
+        except BaseException as error:
+            if ends_program(error):
+                raise
+            logger.exception("A websocket failed, and is ended")
+            goes_on = False
+        if goes_on:
             if not websocket._reads_only or websocket._draining or websocket._paused:
                 self._update(websocket)
         elif not websocket._over:
@@ -189,20 +199,14 @@ class WebSocketManager(Threads, Thread):
             self._serving = serving
 
     def _write_and_read(self, websocket: WebSocket, readable: bool) -> bool:
-        try:
-            if websocket._draining and not websocket._writable():
-                return False
-            if websocket._paused and not websocket._read_on():
-                return False
-            if websocket._paused or not websocket._watched:
-                return True
-            # A read of TLS may have had to wait until its socket could be written.
-            return not (readable or websocket._is_secure) or websocket.once()
-        except BaseException as error:
-            if ends_program(error):
-                raise
-            logger.exception("A websocket failed, and is ended")
+        if websocket._draining and not websocket._writable():
             return False
+        if websocket._paused and not websocket._read_on():
+            return False
+        if websocket._paused or not websocket._watched:
+            return True
+        # A read of TLS may have had to wait until its socket could be written.
+        return not (readable or websocket._is_secure) or websocket.once()
 
     def _update(self, websocket: WebSocket) -> None:
         """Poll for what a websocket waits for now."""

@@ -66,9 +66,10 @@ class Message:
     @property
     def data(self) -> bytes:
         """The payload."""
-        if isinstance(self._data, bytearray):
-            self._data = bytes(self._data)
-        return self._data
+        data = self._data
+        if type(data) is not bytes:
+            data = self._data = bytes(data)
+        return data
 
     @data.setter
     def data(self, data: Payload) -> None:

@@ -170,7 +170,14 @@ class Outgoing(Endpoint):
         if (self._outgoing or self._deferred) and not self._make_room():
             return
         with self._lock:
-            if self._is_free and type(data) is bytes:
+            if (
+                self._fragmenter is None
+                and self._connected
+                and self._transport is not None
+                and not (self._gathered or self._sealed or self._broken or self._ending)
+                and not self._over
+                and type(data) is bytes
+            ):
                 self._push(data, payload)
             else:
                 while not self._push_in_turn(data, payload):
@@ -213,16 +220,6 @@ class Outgoing(Endpoint):
         self._gathered_size += len(frame)
         if self._gathered_size >= _GATHER_SIZE:
             self.flush()
-
-    @property
-    def _is_free(self) -> bool:
-        """Whether a frame can be written now, behind what the kernel has refused before."""
-        return (
-            self._fragmenter is None
-            and self._transport is not None
-            and self._connected
-            and not (self._gathered or self._sealed or self._broken or self._ending or self._over)
-        )
 
     @property
     def _queued(self) -> int:

@@ -205,7 +205,11 @@ class Sender(Outgoing):
 
     def _send_frame(self, opcode: int, payload: bytes, fin: bool = True) -> None:
         """Send one frame: what all frames but a Close go through."""
-        self._write(*self._build(opcode, payload, fin))
+        stream = self.stream
+        if len(payload) < _LARGE and stream is not None and not stream.always_mask:
+            self._write(encode_frame(fin << 7 | opcode, payload))
+        else:
+            self._write(*self._build(opcode, payload, fin))
 
     def _build(self, opcode: int, payload: bytes, fin: bool = True) -> tuple[bytes, bytes]:
         """Return a frame, in two parts if its payload is large."""

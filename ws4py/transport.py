@@ -178,10 +178,10 @@ class PlainTransport(Transport):
 
     _flags = 0
 
-    def read_now(self, size: int) -> bytes | None:
+    def read(self, size: int) -> bytes | None:
         room = self.room
         if room is None or size > len(room):
-            return super().read_now(size)
+            return super().read(size)
         try:
             return bytes(room[: self.sock.recv_into(room, size)])
         except BlockingIOError:

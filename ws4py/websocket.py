@@ -172,7 +172,13 @@ class WebSocket(Closing):
                         break
                 more = stream.unread
                 self._gatherer = me if more and self.gather else None
-                self._handle(stream)
+                message = stream.message
+                if message is not None and message.completed:
+                    stream.message = None
+                    if not self._failed:
+                        self._call(self.received_message, message)
+                else:
+                    self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
                     break
                 if not more or (self._answers and not self._has_room()):
@@ -239,13 +245,8 @@ class WebSocket(Closing):
         return self._ending or (self.terminated and not self._is_client and not self._outgoing)
 
     def _handle(self, stream: Stream) -> None:
-        """Take what the stream has."""
-        message = stream.message
-        if message is not None and message.completed:
-            stream.message = None
-            if not self._failed:
-                self._call(self.received_message, message)
-        elif stream.pings:
+        """Take what the stream has, but messages."""
+        if stream.pings:
             with suppress(Terminated):
                 self._send_pong(stream.pings.pop().data)
         elif stream.pongs:
@@ -334,8 +335,12 @@ class WebSocket(Closing):
             False if the connection is over: ``terminate`` is to be called then.
         """
         while True:
+            transport = self._transport
             try:
-                data = self._read()
+                if transport is None or self.buf or self._draining:
+                    data = self._read()
+                else:
+                    data = transport.read(self.reading_buffer_size)
             except OSError as error:
                 self._read_failed(error)
                 return False
