@@ -1,7 +1,7 @@
 """Count the instructions that a message takes without compression, and compare commits.
 
     python -m benchmark.instructions                  this tree
-    python -m benchmark.instructions HEAD~1           a commit, and this tree against it
+    python -m benchmark.instructions HEAD~1           a commit, and this tree, both in pure Python
     python -m benchmark.instructions HEAD~1 --cases echo
 
 Needs valgrind, and git for other commits. Each case runs twice in a process of its own, the second
@@ -173,6 +173,7 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 
 def compare(commit: str, cases: list[str], messages: int) -> None:
+    os.environ["WS4PY_PURE"] = "1"  # a tree that is checked out has no compiled module
     with checked_out(commit) as before:
         print(f"{'instructions per message':24} {commit[:12]:>12} {'this tree':>12}")
         for case in cases:

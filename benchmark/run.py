@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -135,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.plan:
         show_plan(wanted, settings)
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended too
     if not (is_ours(settings.server_core) and is_ours(settings.load_core)):
         print("not pinned: there are not two cores for us", file=sys.stderr)
     try:

@@ -88,7 +88,7 @@ FULL = make_plan(
 )
 
 SETS = {
-    "short": Set(SHORT, rounds=5, seconds=0.8),
-    "targets": Set(make_plan(*OF_TARGETS), rounds=5, seconds=1.0),
+    "short": Set(SHORT, rounds=5, seconds=0.7),
+    "targets": Set(make_plan(*OF_TARGETS), rounds=7, seconds=1.0),
     "full": Set(FULL, rounds=5, seconds=0.6),
 }

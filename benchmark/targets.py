@@ -103,7 +103,7 @@ TARGETS: dict[str, list[Target]] = {
         *against("ws4py-0.6-cherrypy-wsaccel", *FIELD, compiled=0.5, pure=0.8),
     ],
     "Targets: the other engines and their peers": [
-        *engine("ws4py-gevent", "gevent-websocket"),
+        *engine("ws4py-gevent", "gevent-websocket", "ws4py-0.6-gevent-wsaccel"),
         *engine("ws4py-tornado", "tornado"),
         *engine("ws4py-asyncio", "websockets", "aiohttp"),
         *engine("ws4py-wsgiref", "ws4py-0.6-wsgiref-wsaccel"),

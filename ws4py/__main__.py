@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Callable, NoReturn
 
 from ws4py._connect import CLIENTS
-from ws4py._serve import SERVERS, Serving
+from ws4py._serve import SERVERS, Serving, woken_by_signals
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
 from ws4py.websocket import WebSocket
@@ -149,9 +149,10 @@ def serve(arguments: argparse.Namespace) -> int:
         raise UsageError(f"cannot listen on {address}: {error.strerror or error}") from error
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error
-    stop_on_signal(server.stop)
-    announce(arguments, server.address)
-    server.serve()
+    with woken_by_signals(server.watch):
+        stop_on_signal(server.stop)
+        announce(arguments, server.address)
+        server.serve()
     return 0
 
 

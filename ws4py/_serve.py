@@ -71,15 +71,18 @@ BACKLOG = 1024
 
 
 @contextmanager
-def woken_by_signals(watch: Callable[..., object]) -> Iterator[None]:
+def woken_by_signals(watch: Callable[..., object] | None) -> Iterator[None]:
     """Wake a loop at each signal meanwhile; Python calls the signal's handler then.
 
     One that comes just before the loop polls would not interrupt that, and its handler would not be
     called before something else happens.
 
     Args:
-        watch: Called with a descriptor, and with what the loop is to call when that is readable.
+        watch: That of a :class:`Server`.
     """
+    if watch is None:
+        yield
+        return
     awake, waker = socketpair()
     with awake, waker:
         for end in (awake, waker):
@@ -96,11 +99,14 @@ class Server(NamedTuple):
     """A server that listens on ``address``.
 
     ``serve`` serves until a signal's handler has called ``stop``, and until all has ended then.
+    ``watch`` is called with a descriptor, and with what a loop that signals do not wake is to call
+    when that is readable; None if there is no such loop.
     """
 
     address: Any
     serve: Callable[[], object]
     stop: Callable[[], object]
+    watch: Callable[..., object] | None = None
 
 
 def standalone(serving: Serving) -> Server:
@@ -114,14 +120,14 @@ def standalone(serving: Serving) -> Server:
     loop = server.manager.loop
 
     def serve() -> None:
-        with server, woken_by_signals(loop.watch):
+        with server:
             server.serve_forever()
 
     def stop() -> None:
         loop.call_soon(partial(server.shutdown, serving.drain))
         loop.wake()
 
-    return Server(server.server_address, serve, stop)
+    return Server(server.server_address, serve, stop, loop.watch)
 
 
 def wsgi_application(serving: Serving) -> Any:
@@ -193,7 +199,7 @@ def on_loop(
             ended.set_result(None)
 
     def serve() -> None:
-        with woken_by_signals(loop.add_reader), closing(loop):
+        with closing(loop):
             loop.run_until_complete(main())
 
     try:
@@ -201,7 +207,7 @@ def on_loop(
     except BaseException:
         loop.close()
         raise
-    return Server(address, serve, lambda: loop.call_soon_threadsafe(end))
+    return Server(address, serve, lambda: loop.call_soon_threadsafe(end), loop.add_reader)
 
 
 def on_asyncio(serving: Serving) -> Server:
