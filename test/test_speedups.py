@@ -175,7 +175,7 @@ def test_the_first_byte_has_to_be_a_byte(ways: Any, first: int, size: int) -> No
 
 @pytest.mark.parametrize("key", [b"abc", b"abcde"])
 def test_a_frame_takes_four_bytes_of_key_or_none(ways: Any, key: bytes) -> None:
-    with pytest.raises(ValueError, match="a masking key is 4 bytes long"):
+    with pytest.raises(ValueError, match=r"4 ?byte"):
         ways.encode_frame(0x81, b"Hello", key)
 
 
