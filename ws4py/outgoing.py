@@ -165,7 +165,12 @@ class Outgoing(Endpoint):
             and self._fragmenter is None
             and self._gatherer == self._driver.get_ident()
         ):
-            self._gather(data)
+            size = self._gathered_size + len(data)
+            if self._gathered and size < _GATHER_SIZE:
+                self._gathered.append(data)
+                self._gathered_size = size
+            else:
+                self._gather(data)
             return
         if (self._outgoing or self._deferred) and not self._make_room():
             return

@@ -84,10 +84,12 @@ class Stream:
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.
         inflater: What inflates the peer's messages, if that was negotiated (:rfc:`7692`).
-        unread: How many bytes the parser holds and has not looked at, and messages that it has not
-            shown yet; while it inflates, 1.
+        unread: How many bytes the parser holds and has not looked at, and how many messages are
+            ``ahead``; while it inflates, 1.
+        ahead: Messages that were parsed together with ``message``, the next one last. Who takes
+            one itself saves the parser a turn.
 
-    All of these but the last may be set at any time; they are read whenever bytes are looked at,
+    All of these but the last two may be set at any time; they are read whenever bytes are looked at,
     which short messages that come together are at once.
     """
 
@@ -103,6 +105,7 @@ class Stream:
         self.expect_masking = expect_masking
         self.inflater: Inflater | None = None
         self.unread = 0
+        self.ahead: list[DataMessage] = []
         self._partial: DataMessage | None = None
         self._fragments = self._size = 0
         self._inflating: Inflater | None = None
@@ -165,14 +168,18 @@ class Stream:
                     if pos == len(buf):
                         buf, pos = b"", 0
                     messages.reverse()
-                    while messages:
-                        if self.message is None:
-                            self.message = messages.pop()
+                    self.message = messages.pop()
+                    self.ahead = messages
+                    while True:
                         self.unread = len(buf) - pos + len(messages)
                         late = yield 0
                         if late:
                             buf, pos = buf[pos:] + late, 0
                             late = None
+                        if not messages:
+                            break
+                        if self.message is None:
+                            self.message = messages.pop()
                     continue
             missing, fin, opcode, length, key, start = decode_header(
                 buf, pos, PLAIN if self.inflater is None else COMPRESSED
@@ -346,7 +353,7 @@ class Stream:
         if self._parser is not None:
             self._parser.close()
         self._parser = self.message = self._partial = self.inflater = self._inflating = None
-        self.pings, self.pongs, self.errors = [], [], []
+        self.pings, self.pongs, self.errors, self.ahead = [], [], [], []
 
 
 def _parse_close(payload: bytes) -> CloseControlMessage:

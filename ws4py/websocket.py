@@ -163,18 +163,24 @@ class WebSocket(Closing):
         me = self._busy = self._driver.get_ident()
         self._turn_ends = monotonic() + _TURN
         try:
-            wanted = 0 if self._unhandled else parser.send(data)
+            if self._unhandled:
+                wanted, self.buf = 0, self.buf + (data or b"")
+            else:
+                wanted = parser.send(data)
             while not wanted:
-                if self._awaits:
-                    self._unhandled = self._occupied(stream)
-                    if self._unhandled:
-                        self._paused = True
-                        break
+                if self._awaits and self._occupied(stream):
+                    self._unhandled = self._paused = True
+                    break
                 more = stream.unread
                 self._gatherer = me if more and self.gather else None
-                message = stream.message
+                message, self._unhandled = stream.message, False
                 if message is not None and message.completed:
-                    stream.message = None
+                    if stream.ahead:
+                        stream.message = stream.ahead.pop()
+                        stream.unread -= 1
+                        self._unhandled = True
+                    else:
+                        stream.message = None
                     if not self._failed:
                         self._call(self.received_message, message)
                 else:
@@ -188,7 +194,8 @@ class WebSocket(Closing):
                     self.flush()
                 if now > self._turn_ends and not self._let_others():
                     break
-                wanted = parser.send(None)
+                if not self._unhandled:
+                    wanted = parser.send(None)
         finally:
             self._gatherer = None
             if self._gathered:
