@@ -30,6 +30,9 @@ Payload = Union[str, bytes, bytearray]
 
 _bytes = bytes  # where a parameter has its name
 
+#: Bytes from which on a piece of a message is kept as it is, until all are joined.
+_LARGE = 16 * 1024
+
 #: Close codes that only stand for something that no peer sent (:rfc:`6455#section-7.4.1`).
 NO_STATUS, ABNORMAL = 1005, 1006
 
@@ -48,11 +51,13 @@ class Message:
 
     #: Whether the frame with the FIN bit has come.
     completed = False
+    # The payload; or as long as it grows, its pieces, of which the short ones are joined.
+    _data: bytes | list[bytes | bytearray]
 
     def __init__(self, opcode: int, data: Payload = b"", encoding: str | None = "utf-8") -> None:
         self.opcode = opcode
         self.encoding = encoding
-        self._data: bytes | bytearray = data if type(data) is bytes else self._encode(data)
+        self._data = data if type(data) is bytes else self._encode(data)
 
     def _encode(self, data: Payload) -> bytes:
         if isinstance(data, (bytes, bytearray)):
@@ -67,8 +72,8 @@ class Message:
     def data(self) -> bytes:
         """The payload."""
         data = self._data
-        if type(data) is not bytes:
-            data = self._data = bytes(data)
+        if not isinstance(data, bytes):
+            data = self._data = b"".join(data)
         return data
 
     @data.setter
@@ -81,9 +86,17 @@ class Message:
         Raises:
             TypeError: ``data`` is neither str, bytes nor bytearray.
         """
-        if not isinstance(self._data, bytearray):
-            self._data = bytearray(self._data)
-        self._data += self._encode(data)
+        piece = self._encode(data)
+        pieces: list[bytes | bytearray]
+        pieces = self._data if isinstance(self._data, list) else [self._data]
+        last = pieces[-1]
+        if len(piece) >= _LARGE:
+            pieces.append(piece)
+        elif isinstance(last, bytearray):
+            last += piece
+        else:
+            pieces.append(bytearray(piece))
+        self._data = pieces
 
     def single(self, mask: bool = False) -> bytes:
         """Return the message as one frame, masked with a new random key if ``mask`` is true."""
@@ -149,7 +162,7 @@ class BinaryMessage(Message):
         self._data = bytes if type(bytes) is _bytes else self._encode(bytes)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self.data)
 
     __str__ = Message.__repr__
 

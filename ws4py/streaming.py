@@ -89,8 +89,8 @@ class Stream:
         ahead: Messages that were parsed together with ``message``, the next one last. Who takes
             one itself saves the parser a turn.
 
-    All of these but the last two may be set at any time; they are read whenever bytes are looked at,
-    which short messages that come together are at once.
+    All of these but the last two may be set at any time; they are read whenever bytes are looked
+    at, which short messages that come together are at once.
     """
 
     limits = Limits()
