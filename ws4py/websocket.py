@@ -70,6 +70,7 @@ class WebSocket(Closing):
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_came",
         "_discarding",
         "_fd",
         "_heartbeat",
@@ -117,8 +118,8 @@ class WebSocket(Closing):
         # the peer is not read.
         self._paused = False
         self._turn_ends = 0.0
-        # Bytes that the parser misses of what it is at.
-        self._wanted = 0
+        # Bytes that the parser misses of what it is at, and that the last read has brought.
+        self._wanted = self._came = 0
         # The parser stands at something that has not been handled yet.
         self._unhandled = False
         # Kept here by the loop that drives the connection, if there is one.
@@ -356,19 +357,29 @@ class WebSocket(Closing):
                     data = self._read()
                 else:
                     size = self.reading_buffer_size
-                    if self._wanted > size >= DEFAULT_READING_SIZE:
-                        size = min(self._wanted, _LARGEST_READ)
+                    if self._wanted > size:
+                        size = self._size_of_read(size)
                     data = transport.read(size)
             except OSError as error:
                 self._read_failed(error)
                 return False
             if data is None:
                 return True
+            self._came = len(data)
             if not self.process(data):
                 return False
             transport = self._transport
             if transport is None or not (transport.holds_more or self.buf) or not self._pending():
                 return True
+
+    def _size_of_read(self, size: int) -> int:
+        """Return how much to read of a long frame: more each time, while the peer fills that.
+
+        What it has only announced is no reason to allocate as much.
+        """
+        if self._came < size or size < DEFAULT_READING_SIZE:
+            return size
+        return min(self._wanted, 4 * self._came, _LARGEST_READ)
 
     def _read_failed(self, error: OSError) -> None:
         """Tell of an error, unless the connection is ending anyhow."""
