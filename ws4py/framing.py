@@ -39,6 +39,9 @@ MAX_CONTROL_PAYLOAD = 125
 
 Data = Union[bytes, bytearray]
 
+#: The bit of a header's first byte that ends a message.
+FIN = 0x80
+
 #: The bit of a header's first byte that an extension may use; added to an opcode, it says so.
 RSV1 = 0x40
 

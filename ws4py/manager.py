@@ -155,7 +155,7 @@ class WebSocketManager(Threads, Thread):
         if websocket.heartbeat_freq and not websocket._over:
             Pulse(websocket, websocket.heartbeat_freq).schedule()
         if websocket._pending():
-            self.loop.call_soon(partial(self._serve, websocket, True, False))
+            self.loop.call_soon(partial(self._serve_later, websocket, True))
 
     def remove(self, websocket: WebSocket) -> None:
         """Drive ``websocket`` no more. Its ``closed`` is not called: it goes on without us."""
@@ -167,10 +167,12 @@ class WebSocketManager(Threads, Thread):
             # What it has queued goes out with what is sent next.
             websocket._watched = websocket._draining = websocket._paused = False
 
+    def _serve_later(self, websocket: WebSocket, readable: bool) -> None:
+        if self.websockets.get(websocket._fd) is websocket:  # still
+            self._serve(websocket, readable, False)
+
     def _serve(self, websocket: WebSocket, readable: bool, writable: bool) -> None:
         """Let a websocket write and read, now that its descriptor is ready."""
-        if self.websockets.get(websocket._fd) is not websocket:
-            return
         try:
             if websocket._draining or websocket._paused or not websocket._reads_only:
                 goes_on = self._write_and_read(websocket, readable)
@@ -237,7 +239,7 @@ class WebSocketManager(Threads, Thread):
 
     def read_on(self, websocket: WebSocket) -> None:
         """Go on with what has had to wait, in the loop's next turn."""
-        self.loop.call_soon(partial(self._serve, websocket, False, False))
+        self.loop.call_soon(partial(self._serve_later, websocket, False))
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does, unless it cannot."""

@@ -165,12 +165,7 @@ class Outgoing(Endpoint):
             and self._fragmenter is None
             and self._gatherer == self._driver.get_ident()
         ):
-            size = self._gathered_size + len(data)
-            if self._gathered and size < _GATHER_SIZE:
-                self._gathered.append(data)
-                self._gathered_size = size
-            else:
-                self._gather(data)
+            self._gather(data)
             return
         if (self._outgoing or self._deferred) and not self._make_room():
             return
@@ -216,13 +211,13 @@ class Outgoing(Endpoint):
         return True
 
     def _gather(self, frame: Sendable) -> None:
-        begins = not self._gathered
-        if begins:
-            self._gathered_size, self._gathered_at = 0, monotonic()
-        self._gathered.append(frame)
-        if begins:
+        if self._gathered:
+            self._gathered.append(frame)
+            self._gathered_size += len(frame)
+        else:
+            self._gathered_size, self._gathered_at = len(frame), monotonic()
+            self._gathered.append(frame)
             self._driver.gathers(self)
-        self._gathered_size += len(frame)
         if self._gathered_size >= _GATHER_SIZE:
             self.flush()
 

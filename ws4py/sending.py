@@ -18,6 +18,7 @@ from ws4py.deflate import Deflater
 from ws4py.driver import Cancellable, broadcasting
 from ws4py.exc import Terminated
 from ws4py.framing import (
+    FIN,
     OPCODE_BINARY,
     OPCODE_CONTINUATION,
     OPCODE_PONG,
@@ -93,7 +94,11 @@ class Sender(Outgoing):
         if deflater is not None and compress and not _is_control(payload):
             self._send_compressed(deflater, payload, binary)
         elif type(payload) is bytes:
-            self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, payload)
+            opcode, stream = OPCODE_BINARY if binary else OPCODE_TEXT, self.stream
+            if len(payload) < _LARGE and stream is not None and not stream.always_mask:
+                self._write(encode_frame(FIN | opcode, payload))  # without two calls in between
+            else:
+                self._send_frame(opcode, payload)
         elif isinstance(payload, GeneratorType):
             self._send_fragments(_fragments(payload, binary))
         elif isinstance(payload, CloseControlMessage):
@@ -205,11 +210,7 @@ class Sender(Outgoing):
 
     def _send_frame(self, opcode: int, payload: bytes, fin: bool = True) -> None:
         """Send one frame: what all frames but a Close go through."""
-        stream = self.stream
-        if len(payload) < _LARGE and stream is not None and not stream.always_mask:
-            self._write(encode_frame(fin << 7 | opcode, payload))
-        else:
-            self._write(*self._build(opcode, payload, fin))
+        self._write(*self._build(opcode, payload, fin))
 
     def _build(self, opcode: int, payload: bytes, fin: bool = True) -> tuple[bytes, bytes]:
         """Return a frame, in two parts if its payload is large."""

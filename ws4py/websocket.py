@@ -169,7 +169,7 @@ class WebSocket(Closing):
         stream.limits = self.limits
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
-        self._turn_ends = monotonic() + _TURN
+        self._turn_ends = 0.0
         try:
             if self._unhandled:
                 wanted, self.buf = 0, self.buf + (data or b"")
@@ -189,8 +189,15 @@ class WebSocket(Closing):
                         self._unhandled = True
                     else:
                         stream.message = None
-                    if not self._failed:
+                    if self._failed:
+                        pass
+                    elif self._awaits:
                         self._call(self.received_message, message)
+                    else:
+                        try:
+                            self.received_message(message)
+                        except Exception as error:  # noqa: BLE001 - the application's
+                            self._crashed(error)
                 else:
                     self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
@@ -200,7 +207,9 @@ class WebSocket(Closing):
                 now = monotonic()
                 if self._gathered and now - self._gathered_at > GATHER_TIME:
                     self.flush()
-                if now > self._turn_ends and not self._let_others():
+                if not self._turn_ends:
+                    self._turn_ends = now + _TURN
+                elif now > self._turn_ends and not self._let_others():
                     break
                 if not self._unhandled:
                     wanted = parser.send(None)
