@@ -202,7 +202,7 @@ class WebSocket(Closing):
                     self._handle(stream)
                 if self._discarding or self.close_received or self._ending:
                     break
-                if not more or (self._answers and not self._has_room()):
+                if (self._answers and not self._has_room()) or not more:
                     break
                 now = monotonic()
                 if self._gathered and now - self._gathered_at > GATHER_TIME:
