@@ -159,9 +159,33 @@ FAULTS = [
     Fault(
         "a large message is sent with a key but unmasked",
         "sending",
-        "if key:\n            payload",
-        "if key and len(payload) < _LARGE:\n            payload",
+        "return header, mask(payload, key) if key else payload",
+        "return header, payload",
         CLIENT,
+    ),
+    Fault(
+        "a short text is not looked at for UTF-8",
+        "framing",
+        "elif payload.isascii() or _is_utf8(payload):",
+        "elif True:",
+    ),
+    Fault(
+        "a short message may be larger than is accepted",
+        "framing",
+        "if end > size or length > most:",
+        "if end > size:",
+    ),
+    Fault(
+        "the length of a short message may take more bytes than it needs",
+        "framing",
+        "if length < 126:\n                break",
+        "if length < 0:\n                break",
+    ),
+    Fault(
+        "the reserved bits of a short message are not looked at",
+        "framing",
+        "if first != 0x81 and first != 0x82:",
+        "if first & 0x8F != 0x81 and first & 0x8F != 0x82:",
     ),
     Fault(
         "every frame is sent with the same key",
@@ -420,6 +444,7 @@ def run(copy: Path, module: str, *arguments: str) -> subprocess.CompletedProcess
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join([str(copy), str(PROJECT)])
     env["PYTHONDONTWRITEBYTECODE"] = "1"
+    env["WS4PY_PURE"] = "1"  # No fault is planted in what is compiled.
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(
         command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False
