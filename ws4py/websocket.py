@@ -271,13 +271,13 @@ class WebSocket(Closing):
 
     def _handle(self, stream: Stream) -> None:
         """Take what the stream has, but messages."""
-        if stream.pings:
-            with suppress(Terminated):
-                self._send_pong(stream.pings.pop().data)
-        elif stream.pongs:
+        if stream.pongs:
             pong = stream.pongs.pop()
             if not self._failed:
                 self._call(self.ponged, pong)
+        elif stream.pings:
+            with suppress(Terminated):
+                self._send_pong(stream.pings.pop().data)
         elif stream.closing is not None:
             self.close_received = True
             self._close(stream.closing.code, stream.closing.reason, at_once=True)
