@@ -21,6 +21,11 @@ logger = getLogger("ws4py")
 
 #: Called with whether its descriptor can be read, and whether it can be written.
 Watcher = Callable[[bool, bool], object]
+
+#: Whether a descriptor is to be read, and to be written: the same pairs for all of them.
+_PAIRS = {(r, w): (r, w) for r in (False, True) for w in (False, True)}
+_NONE = _PAIRS[False, False]
+
 #: Seconds; no platform can be asked to poll for a month.
 _LONGEST_POLL = 3600.0
 
@@ -111,7 +116,7 @@ class Loop:
     def want(self, fd: int, read: bool, write: bool) -> None:
         """Say what is wanted of a descriptor that is watched."""
         with self._lock:
-            wanted, was = (read, write), self._interests.get(fd, (False, False))
+            wanted, was = _PAIRS[read, write], self._interests.get(fd, _NONE)
             if wanted == was or fd not in self._watchers:
                 return
             # First, so that an exception of a signal's handler leaves no wrong note behind.

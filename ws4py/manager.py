@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from logging import getLogger
 from threading import Lock, Thread
+from types import MethodType
 from typing import Any, Callable
 
 from ws4py.draining import check_drain, draining
@@ -138,7 +139,8 @@ class WebSocketManager(Threads, Thread):
             transport.unblock()
             transport.room = self.room
         try:
-            self.loop.watch(fd, partial(self._serve, websocket))
+            # What a partial does, in a quarter of its size.
+            self.loop.watch(fd, MethodType(self._serve, websocket))
         except (OSError, ValueError):
             self.remove(websocket)
             raise

@@ -117,7 +117,8 @@ class Outgoing(Endpoint):
         self._failure = ""
         # The Close frame has its place in the queue: nothing may come after it.
         self._sealed = False
-        self._outgoing = bytearray()
+        # A bytearray while there is something in it: most connections never have any.
+        self._outgoing: bytes | bytearray = b""
         # Somebody has been asked to drain the queue, or to go on with the generator.
         self._draining = False
         # When the kernel last took something of the queue.
@@ -144,7 +145,7 @@ class Outgoing(Endpoint):
         self._deferred: deque[Sendable | Fragments] | None = None
         self._deferred_size = 0
         # Wake those who wait until there is room, or until a fragmented message has ended.
-        self._waiters: list[Callable[[], object]] = []
+        self._waiters: tuple[Callable[[], object], ...] = ()
 
     def flush(self) -> None:
         """Send now what gathers until the messages that came together have been handled."""
@@ -301,7 +302,7 @@ class Outgoing(Endpoint):
     def _wait(self) -> None:
         wake, wait = self._driver.make_waiter()
         me = self._driver.get_ident()
-        self._waiters.append(wake)
+        self._waiters += (wake,)
         self._visitors.enter(me)
         self._lock.release()
         try:
@@ -326,7 +327,7 @@ class Outgoing(Endpoint):
             self._lock.acquire()
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, ()
         for wake in waiters:
             wake()
 
@@ -401,6 +402,8 @@ class Outgoing(Endpoint):
         left = len(data) + len(payload) - sent
         if not left:
             return
+        if not self._outgoing:
+            self._outgoing = bytearray()
         self._outgoing += memoryview(data)[sent:]
         self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
         if self._busy == self._driver.get_ident():
@@ -410,7 +413,7 @@ class Outgoing(Endpoint):
         """Send nothing more, and let nobody wait for it."""
         self._broken = True
         self._source = None
-        self._outgoing.clear()
+        self._outgoing = b""
         self._deferred = None
         self._deferred_size = 0
         self._wake()
@@ -478,17 +481,19 @@ class Outgoing(Endpoint):
 
     def _offer(self) -> int:
         """Offer the beginning of the queue to the kernel; return how many bytes it took."""
-        transport = self._transport
-        if transport is None:
+        transport, outgoing = self._transport, self._outgoing
+        if transport is None or not isinstance(outgoing, bytearray):
             return 0
         try:
-            with memoryview(self._outgoing) as queue, queue[:OFFER] as offer:
+            with memoryview(outgoing) as queue, queue[:OFFER] as offer:
                 sent = transport.write(offer)
         except OSError as error:
             self._failure = str(error)
             self._drop_queue()
             return 0
-        del self._outgoing[:sent]
+        del outgoing[:sent]
+        if not outgoing:
+            self._outgoing = b""
         return sent
 
     def _next_turn(self) -> None:
