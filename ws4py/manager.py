@@ -95,6 +95,8 @@ class WebSocketManager(Threads, Thread):
         # Asked for with each message: without a call in between.
         self.get_ident = threading.get_ident  # type: ignore[method-assign]
         self._drain: float | None = None
+        # Made once, for all websockets.
+        self._served = self._serve
         # Whether a callback may be running in the loop's thread.
         self._serving = True
 
@@ -140,7 +142,7 @@ class WebSocketManager(Threads, Thread):
             transport.room = self.room
         try:
             # What a partial does, in a quarter of its size.
-            self.loop.watch(fd, MethodType(self._serve, websocket))
+            self.loop.watch(fd, MethodType(self._served, websocket))
         except (OSError, ValueError):
             self.remove(websocket)
             raise

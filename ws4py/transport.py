@@ -393,7 +393,7 @@ class Endpoint:
     def local_address(self) -> Any:
         """(host, port) of this end; the path of a Unix-domain socket."""
         if self._local_address is None:
-            self._local_address = _address(self._sock.getsockname())
+            self._local_address = _share(_address(self._sock.getsockname()))
         return self._local_address
 
     @property
@@ -402,6 +402,19 @@ class Endpoint:
         if self._peer_address is None:
             self._peer_address = _address(self._sock.getpeername())
         return self._peer_address
+
+
+_last_shared: Any = None
+
+
+def _share(address: Any) -> Any:
+    """Return ``address``, or what was equal to it before: all connections of a server have one."""
+    global _last_shared
+    last = _last_shared
+    if address == last:
+        return last
+    _last_shared = address
+    return address
 
 
 def _address(address: Any) -> Any:

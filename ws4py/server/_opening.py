@@ -16,6 +16,7 @@ from ws4py.exc import HandshakeError
 from ws4py.handshake import Head, HeadReader, build_head, build_switch, make_environ, refusal
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
+from ws4py.server._environs import Environs
 from ws4py.websocket import WebSocket
 
 __all__ = ["Answer", "Opening", "Site", "build_refusal", "read_head"]
@@ -89,6 +90,7 @@ class Site:
 
         self.limits = limits or Limits()
         self.http = http
+        self.environs = Environs()
         if isinstance(handler_cls, Mapping) and not handler_cls:
             raise ValueError("there is no path in an empty dict of handlers")
         for path in handler_cls if isinstance(handler_cls, Mapping) else ():
@@ -161,6 +163,7 @@ class Opening:
                 return Answer(_run_application(self._site.http, environ), None)
             acceptor = self._site.acceptor(environ)
             accepted = acceptor.accept(environ)
+            environ = self._site.environs.compact(environ)
             websocket = acceptor.make(self._sock, accepted.protocols, accepted.extensions, environ)
             return Answer(build_switch(accepted), websocket)
         except HandshakeError as error:
