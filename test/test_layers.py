@@ -59,7 +59,7 @@ LAYERS = {
     "client.asyncioclient": 6,
     "server": 6,
     "server._accept": 6,
-    "server._environs": 6,
+    "server._environs": 5,
     "server._opening": 6,
     "server._sockets": 6,
     "server.standalone": 6,
