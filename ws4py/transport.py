@@ -95,7 +95,8 @@ class Transport:
     def unblock(self) -> None:
         """From now on a read that finds nothing returns None."""
         self._blocks = False
-        self.sock.setblocking(False)
+        if self.sock.gettimeout() != 0:
+            self.sock.setblocking(False)
 
     def read(self, size: int) -> bytes | None:
         """Read up to ``size`` bytes; ``b""`` is the end, None that there is nothing now.
