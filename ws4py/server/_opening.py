@@ -13,7 +13,8 @@ from wsgiref.handlers import SimpleHandler
 
 from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Head, HeadReader, build_head, build_switch, make_environ, refusal
+from ws4py.handshake import build_switch, refusal
+from ws4py.heads import Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
 from ws4py.websocket import WebSocket
