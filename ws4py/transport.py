@@ -390,6 +390,10 @@ class Endpoint:
     def _is_secure(self) -> bool:
         return isinstance(self._transport, TLSTransport)
 
+    def _keep_addresses(self, local: Any, peer: Any) -> None:
+        """Take the addresses that the socket has been asked for already."""
+        self._local_address, self._peer_address = _address(local), _address(peer)
+
     @property
     def local_address(self) -> Any:
         """(host, port) of this end; the path of a Unix-domain socket."""

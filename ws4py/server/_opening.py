@@ -163,6 +163,7 @@ class Opening:
             acceptor = self._site.acceptor(environ)
             accepted = acceptor.accept(environ)
             websocket = acceptor.make(self._sock, accepted.protocols, accepted.extensions, environ)
+            websocket._keep_addresses(*self._addresses)
             return Answer(build_switch(accepted), websocket)
         except HandshakeError as error:
             logger.info("An opening handshake was refused: %s", error)
@@ -173,7 +174,7 @@ class Opening:
         while head is None:
             head = self._reader.feed((yield))
         environ = make_environ(head, self._scheme)
-        add_addresses(environ, self._sock)
+        self._addresses = add_addresses(environ, self._sock)
         return environ
 
     def _read_body(self, environ: dict[str, Any]) -> Generator[None, bytes, dict[str, Any]]:
