@@ -9,7 +9,8 @@ import pytest
 
 from test.helpers import TIMEOUT, byte_by_byte, whole
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Head, HeadReader, make_environ, read_status
+from ws4py.handshake import read_status
+from ws4py.heads import Head, HeadReader, make_environ
 from ws4py.limits import Limits
 
 Feed = Callable[[bytes], list]

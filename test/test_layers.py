@@ -29,6 +29,7 @@ LAYERS = {
     "framing": 1,
     "messaging": 2,
     "headers": 1,
+    "heads": 2,
     "deflate": 2,
     "streaming": 3,
     "_body": 3,

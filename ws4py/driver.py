@@ -197,7 +197,7 @@ class Visitors:
 
     def wait_for_others(self, ident: int, give_way: Callable[[], object]) -> None:
         """Call ``give_way``, without the lock, until there is no visitor but this one."""
-        while any(each != ident for each in self._idents):
+        while self._idents and any(each != ident for each in self._idents):
             self._lock.release()
             try:
                 give_way()

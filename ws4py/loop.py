@@ -103,9 +103,11 @@ class Loop:
     def watch(self, fd: int, watcher: Watcher, read: bool = True, write: bool = False) -> None:
         """Call ``watcher`` whenever ``fd`` is ready for what is wanted of it.
 
-        One that is watched already has been closed meanwhile, and its number used again.
+        One that is watched already has been closed meanwhile, and its number used again; unless it
+        has been handed on.
         """
-        self.unwatch(fd)
+        if fd in self._watchers:
+            self.unwatch(fd)
         self._watchers[fd] = watcher
         try:
             self.want(fd, read, write)
@@ -143,9 +145,22 @@ class Loop:
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``, before it is closed."""
         with self._lock:
-            if self._watchers.pop(fd, None) is not None and any(self._interests.pop(fd, ())):
+            self._watchers.pop(fd, None)
+            if any(self._interests.pop(fd, ())):
                 self.poller.unregister(fd)
         self._wake_other()
+
+    def hand_on(self, fd: int, take: Callable[[], object]) -> None:
+        """Call ``take``, which is to watch ``fd`` in place of whoever does now.
+
+        It stays in the poller meanwhile. For the loop's thread, in which nothing is polled then.
+        """
+        self._watchers.pop(fd, None)
+        try:
+            take()
+        finally:
+            if fd not in self._watchers:
+                self.unwatch(fd)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` at the end of this turn."""

@@ -95,7 +95,8 @@ class Transport:
     def unblock(self) -> None:
         """From now on a read that finds nothing returns None."""
         self._blocks = False
-        self.sock.setblocking(False)
+        if self.sock.gettimeout() != 0:
+            self.sock.setblocking(False)
 
     def read(self, size: int) -> bytes | None:
         """Read up to ``size`` bytes; ``b""`` is the end, None that there is nothing now.
@@ -388,6 +389,10 @@ class Endpoint:
     @property
     def _is_secure(self) -> bool:
         return isinstance(self._transport, TLSTransport)
+
+    def _keep_addresses(self, local: Any, peer: Any) -> None:
+        """Take the addresses that the socket has been asked for already."""
+        self._local_address, self._peer_address = _address(local), _address(peer)
 
     @property
     def local_address(self) -> Any:

@@ -445,7 +445,10 @@ class WebSocket(Closing):
             self._busy = None
 
 
-_CALLBACKS = ("opened", "received_message", "ponged", "closed")
+#: Those of most classes, some at least; to look at a function takes longer than to know it.
+_CALLBACKS = {
+    name: getattr(WebSocket, name) for name in ("opened", "received_message", "ponged", "closed")
+}
 
 
 def check_callbacks(handler: Any, is_async: bool = False) -> None:
@@ -461,8 +464,9 @@ def check_callbacks(handler: Any, is_async: bool = False) -> None:
     awaits = getattr(handler, "_awaits", False)
     if awaits and not is_async:
         raise TypeError(f"{name} needs an engine on asyncio; ws4py.websocket.WebSocket does not")
-    for callback in () if awaits else _CALLBACKS:
-        if iscoroutinefunction(getattr(handler, callback, None)):
+    for callback, ours in () if awaits else _CALLBACKS.items():
+        function = getattr(handler, callback, None)
+        if function is not ours and iscoroutinefunction(function):
             raise TypeError(
                 f"{name}.{callback} is a coroutine function, which nothing here awaits: "
                 "define it with def, or derive from ws4py.async_websocket.WebSocket"

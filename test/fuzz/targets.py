@@ -20,14 +20,9 @@ from typing import Any, Callable
 from ws4py._body import BodyReader
 from ws4py.client import WebSocketBaseClient
 from ws4py.exc import HandshakeError
-from ws4py.handshake import (
-    HeadReader,
-    ServerHandshake,
-    check_response,
-    make_environ,
-    request_headers,
-)
+from ws4py.handshake import ServerHandshake, check_response, request_headers
 from ws4py.headers import split_list
+from ws4py.heads import HeadReader, make_environ
 from ws4py.limits import Limits
 from ws4py.server._opening import Answer, Opening, Site
 from ws4py.websocket import WebSocket

@@ -29,7 +29,8 @@ from ws4py import _tls, deflate, framing, handshake, outgoing, sending, streamin
 from ws4py.closing import Closing
 from ws4py.deflate import Deflater, Inflater, PerMessageDeflate
 from ws4py.framing import OPCODE_PONG, RSV1
-from ws4py.handshake import HeadReader, ServerHandshake
+from ws4py.handshake import ServerHandshake
+from ws4py.heads import HeadReader
 from ws4py.loop import Loop
 from ws4py.manager import WebSocketManager
 from ws4py.messaging import ABNORMAL

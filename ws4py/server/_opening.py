@@ -13,7 +13,8 @@ from wsgiref.handlers import SimpleHandler
 
 from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Head, HeadReader, build_head, build_switch, make_environ, refusal
+from ws4py.handshake import build_switch, refusal
+from ws4py.heads import Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
 from ws4py.server._environs import Environs
@@ -165,6 +166,7 @@ class Opening:
             accepted = acceptor.accept(environ)
             environ = self._site.environs.compact(environ)
             websocket = acceptor.make(self._sock, accepted.protocols, accepted.extensions, environ)
+            websocket._keep_addresses(*self._addresses)
             return Answer(build_switch(accepted), websocket)
         except HandshakeError as error:
             logger.info("An opening handshake was refused: %s", error)
@@ -175,7 +177,7 @@ class Opening:
         while head is None:
             head = self._reader.feed((yield))
         environ = make_environ(head, self._scheme)
-        add_addresses(environ, self._sock)
+        self._addresses = add_addresses(environ, self._sock)
         return environ
 
     def _read_body(self, environ: dict[str, Any]) -> Generator[None, bytes, dict[str, Any]]:

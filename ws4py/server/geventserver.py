@@ -27,7 +27,7 @@ from gevent.pool import Pool
 from ws4py._gevent import GreenletDriver, wrap_socket
 from ws4py.draining import GRACE, check_drain, draining, go_away
 from ws4py.exc import HandshakeError
-from ws4py.handshake import build_head, make_environ
+from ws4py.heads import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.sending import broadcast
 from ws4py.server._opening import build_refusal, read_head

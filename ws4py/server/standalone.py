@@ -18,6 +18,7 @@ from typing import Any, Callable
 from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
+from ws4py.loop import Timer
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import Handler, Opening, Site
@@ -209,7 +210,7 @@ class WebSocketServer:
                     self.manager.loop.call_later(REST, self._resume_accepting)
                     return
                 continue
-            _Opening(self, sock)
+            _Opening(self, sock).begin()
 
 
 class _Opening:
@@ -222,38 +223,50 @@ class _Opening:
         send_at_once(sock)
         self._transport = make_transport(sock)
         self._fd = sock.fileno()
+        self._timer: Timer | None = None
+        self._over = False
         self._run = self._steps(sock)
-        server._openings.add(self)
-        seconds = server._site.limits.open_timeout
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self.end)
-        self._loop.watch(self._fd, self._step)
-        self._step(True, False)
+
+    def begin(self) -> None:
+        """Take the first steps; the loop sees to the rest, if there is something to wait for."""
+        wanted = self._advance()
+        if wanted is None:
+            return
+        self._server._openings.add(self)
+        seconds = self._server._site.limits.open_timeout
+        if seconds is not None:
+            self._timer = self._loop.call_later(seconds, self.end)
+        self._loop.watch(self._fd, self._step, *wanted)
 
     def _step(self, _readable: bool, _writable: bool) -> None:
+        wanted = self._advance()
+        if wanted is not None:
+            self._loop.want(self._fd, *wanted)
+
+    def _advance(self) -> tuple[bool, bool] | None:
+        """Go on; return what there is to wait for, None once there is nothing more to do."""
+        wanted = None
         try:
             wanted = next(self._run, None)
         except OSError as error:
             logger.info("An opening handshake broke off: %s", error)
-            wanted = None
-        except BaseException:
-            self.end()
-            raise
-        if wanted is None:
-            self.end()
-        else:
-            self._loop.want(self._fd, *wanted)
+        finally:
+            if wanted is None:
+                self.end()
+        return wanted
 
     def end(self) -> None:
         """Drop the connection, unless it has become a websocket."""
-        if self in self._server._openings:
+        if not self._over:
             self._release()
+            self._loop.unwatch(self._fd)
             self._transport.close()
 
     def _release(self) -> None:
+        self._over = True
         self._server._openings.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._loop.unwatch(self._fd)
 
     def _steps(self, sock: socket.socket) -> Steps:
         """Do the whole opening; yield whenever there is something to wait for."""
@@ -280,7 +293,7 @@ class _Opening:
     def _hand_over(self, websocket: WebSocket) -> None:
         self._release()
         try:
-            self._server.manager.add(websocket)
+            self._loop.hand_on(self._fd, partial(self._server.manager.add, websocket))
         except RuntimeError as error:
             logger.info("A connection ended before it was opened: %s", error)
             websocket.terminate()
