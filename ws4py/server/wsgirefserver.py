@@ -119,6 +119,7 @@ class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
     server: WSGIServer
     _environ: dict[str, Any]
     timeout = Limits.open_timeout
+    disable_nagle_algorithm = True
 
     def handle(self) -> None:
         """Read the request, and let the server's application answer it."""
