@@ -307,12 +307,20 @@ class Outgoing(State):
         left = len(data) + len(payload) - sent
         if not left:
             return
-        if not self._outgoing:
-            self._outgoing = bytearray()
-        self._outgoing += memoryview(data)[sent:]
-        self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
+        self._queue(data, payload, sent)
         if self._busy == self._driver.get_ident():
             self._answers += left
+
+    def _queue(self, data: bytes, payload: bytes, sent: int) -> None:
+        """Queue all but the first ``sent`` bytes; of a large payload alone no copy is made."""
+        rest = memoryview(payload)[max(0, sent - len(data)) :]
+        if sent >= len(data) and not self._outgoing:
+            self._outgoing = rest
+            return
+        if not isinstance(self._outgoing, bytearray):
+            self._outgoing = bytearray(self._outgoing)
+        self._outgoing += memoryview(data)[sent:]
+        self._outgoing += rest
 
     def _drop_queue(self) -> None:
         """Send nothing more, and let nobody wait for it."""
@@ -387,7 +395,7 @@ class Outgoing(State):
     def _offer(self) -> int:
         """Offer the beginning of the queue to the kernel; return how many bytes it took."""
         transport, outgoing = self._transport, self._outgoing
-        if transport is None or not isinstance(outgoing, bytearray):
+        if transport is None:
             return 0
         try:
             with memoryview(outgoing) as queue, queue[:OFFER] as offer:
@@ -396,9 +404,12 @@ class Outgoing(State):
             self._failure = str(error)
             self._drop_queue()
             return 0
-        del outgoing[:sent]
-        if not outgoing:
+        if sent == len(outgoing):
             self._outgoing = b""
+        elif isinstance(outgoing, bytearray):
+            del outgoing[:sent]
+        else:
+            self._outgoing = outgoing[sent:]
         return sent
 
     def _next_turn(self) -> None:

@@ -84,8 +84,8 @@ class State(Endpoint):
         self._failure = ""
         # The Close frame has its place in the queue: nothing may come after it.
         self._sealed = False
-        # A bytearray while there is something in it: most connections never have any.
-        self._outgoing: bytes | bytearray = b""
+        # A bytearray, or a view of the one payload in it; most connections never have any.
+        self._outgoing: bytes | bytearray | memoryview = b""
         # Somebody has been asked to drain the queue, or to go on with the generator.
         self._draining = False
         # When the kernel last took something of the queue.

@@ -228,8 +228,7 @@ def a_close_unanswered() -> None:
 @mutant(FLOODS, "pings of those who do not read")
 def pongs_queued() -> None:
     def send_pong(self: Any, payload: bytes) -> None:
-        if not self._outgoing:
-            self._outgoing = bytearray()
+        self._outgoing = bytearray(self._outgoing)
         self._outgoing += b"".join(self._build(OPCODE_PONG, payload))
         self._settle()
 
