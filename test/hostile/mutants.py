@@ -228,7 +228,8 @@ def a_close_unanswered() -> None:
 @mutant(FLOODS, "pings of those who do not read")
 def pongs_queued() -> None:
     def send_pong(self: Any, payload: bytes) -> None:
-        self._outgoing = bytearray(self._outgoing)
+        if not isinstance(self._outgoing, bytearray):
+            self._outgoing = bytearray(self._outgoing)
         self._outgoing += b"".join(self._build(OPCODE_PONG, payload))
         self._settle()
 
