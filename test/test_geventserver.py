@@ -72,8 +72,6 @@ def serve(hub: Hub, made: Queue[Any]) -> Iterator[Serve]:
             if "HTTP_UPGRADE" in environ:
                 return upgrade(environ, start_response)
             start_response("200 OK", [])
-            nodelay = environ["ws4py.socket"].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert nodelay  # An answer does not wait until the peer acknowledges what was before.
             return [environ["PATH_INFO"].encode()]
 
         def start() -> Any:
