@@ -147,13 +147,8 @@ benchmark-full: venv  ## measure the speed beside all peers (75 minutes)
 	$(call BENCHMARK,full)
 
 clean:  ## remove all that these targets made
-<<<<<<< HEAD
 	rm -rf .venv $(VENV) .venv-* benchmark/.venv* .wstest .tox
-	rm -rf build benchmark/build dist docs/_build *.egg-info
-=======
-	rm -rf .venv $(VENV) .venv-* benchmark/.venv .wstest .tox
 	rm -rf build benchmark/build ws4py/_speedups.*.so dist docs/_build *.egg-info
->>>>>>> speedups
 	rm -rf test/interop/node_modules
 	rm -rf .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
