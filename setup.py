@@ -11,6 +11,11 @@ if int(setuptools.__version__.partition(".")[0]) < 77:
 
 # What PyPy compiles is faster than a call into C.
 COMPILES = platform.python_implementation() == "CPython"
-SPEEDUPS = setuptools.Extension("ws4py._speedups", ["ws4py/_speedups.c"], optional=True)
+SPEEDUPS = setuptools.Extension(
+    "ws4py._speedups",
+    ["ws4py/_speedups.c", "ws4py/_turns.c"],
+    depends=["ws4py/_frames.h", "ws4py/_speedups.h", "ws4py/_turns.h"],
+    optional=True,
+)
 
 setuptools.setup(ext_modules=[SPEEDUPS] if COMPILES else [])

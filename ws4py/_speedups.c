@@ -6,29 +6,12 @@
  * is read beyond its end: each index is compared with the size before it is used. Whatever a peer
  * sends, the worst that comes of it is "no message here"; judging it is left to the slow path.
  */
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <stdint.h>
-#include <string.h>
+#include "_speedups.h"
 
 enum {
-    KEY_SIZE = 4,             /* bytes of a masking key */
     FREE_FROM = 64 * 1024,    /* bytes from which on other threads may run meanwhile */
     AT_ONCE = 64,             /* messages, see framing.AT_ONCE */
-    LONGEST = 0xFFFF,         /* bytes of a payload whose length is not written in 64 bits */
-    FIN = 0x80,
-    TEXT = 0x1,
-    BINARY = 0x2,
-    MASKED = 0x80,            /* the mask bit of a header's second byte */
 };
-
-/* What the module keeps; each interpreter has its own. */
-typedef struct {
-    PyObject *empty;      /* () */
-    PyObject *bare;       /* "_bare" */
-    PyObject *data;       /* "_data" */
-    PyObject *completed;  /* "completed" */
-} State;
 
 static State *state_of(PyObject *module)
 {
@@ -36,25 +19,6 @@ static State *state_of(PyObject *module)
 }
 
 /* Masking (RFC 6455 5.3) */
-
-/* Words are copied in and out, so that nothing depends on alignment; compilers make vectors of them. */
-static void mask_bytes(uint8_t *out, const uint8_t *in, Py_ssize_t size, const uint8_t *key)
-{
-    uint64_t keys, words[4];
-    Py_ssize_t i = 0;
-    int j;
-
-    for (j = 0; j < 8; j++)
-        ((uint8_t *)&keys)[j] = key[j % KEY_SIZE];
-    for (; i + 32 <= size; i += 32) {
-        memcpy(words, in + i, 32);
-        for (j = 0; j < 4; j++)
-            words[j] ^= keys;
-        memcpy(out + i, words, 32);
-    }
-    for (; i < size; i++)
-        out[i] = in[i] ^ key[i % KEY_SIZE];
-}
 
 /* Copy in to out, masked if there is a key; let other threads run if that takes long. */
 static void copy(uint8_t *out, const Py_buffer *in, const uint8_t *key)
@@ -117,19 +81,6 @@ static PyObject *speedups_mask(PyObject *Py_UNUSED(module), PyObject *const *arg
 
 /* Building frames (RFC 6455 5.2) */
 
-/* Write a header without its key; return how many bytes it has, 10 at most. */
-static int write_header(uint8_t *out, uint8_t first, Py_ssize_t length, int masked)
-{
-    int field = length < 126 ? 0 : length <= LONGEST ? 2 : 8;
-    int i;
-
-    out[0] = first;
-    out[1] = (uint8_t)((masked ? MASKED : 0) | (field == 0 ? length : field == 2 ? 126 : 127));
-    for (i = 0; i < field; i++)
-        out[2 + i] = (uint8_t)((uint64_t)length >> 8 * (field - 1 - i));
-    return 2 + field;
-}
-
 static PyObject *build_frame(uint8_t first, const Py_buffer *payload, const uint8_t *key)
 {
     uint8_t head[10 + KEY_SIZE], *out;
@@ -181,81 +132,6 @@ static PyObject *speedups_encode_frame(PyObject *Py_UNUSED(module), PyObject *co
 
 /* Taking messages out of a buffer */
 
-static int is_ascii(const uint8_t *data, Py_ssize_t size)
-{
-    uint64_t word, all = 0;
-    Py_ssize_t i = 0;
-
-    for (; i + 8 <= size; i += 8) {
-        memcpy(&word, data + i, 8);
-        all |= word;
-    }
-    for (; i < size; i++)
-        all |= data[i];
-    return !(all & UINT64_C(0x8080808080808080));
-}
-
-/* Say whether bytes are UTF-8: 1, 0, or -1 on errors. */
-static int is_utf8(const uint8_t *data, Py_ssize_t size)
-{
-    PyObject *text;
-
-    if (is_ascii(data, size))
-        return 1;
-    text = PyUnicode_DecodeUTF8((const char *)data, size, NULL);
-    if (text != NULL) {
-        Py_DECREF(text);
-        return 1;
-    }
-    if (!PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
-        return -1;
-    PyErr_Clear();
-    return 0;
-}
-
-/* Where a message stands in a buffer. */
-typedef struct {
-    int is_text;
-    Py_ssize_t length, start, end;  /* of the payload */
-} Place;
-
-/* Find the message that begins at pos, if it is one that take_messages takes. */
-static int find_message(const uint8_t *buf, Py_ssize_t size, Py_ssize_t pos, int is_masked, Py_ssize_t most,
-                        Place *place)
-{
-    Py_ssize_t length, start;
-
-    if (pos < 0 || pos > size - 2)
-        return 0;
-    if (buf[pos] != (FIN | TEXT) && buf[pos] != (FIN | BINARY))
-        return 0;
-    if ((buf[pos + 1] & MASKED) != (is_masked ? MASKED : 0))
-        return 0;
-    length = buf[pos + 1] & ~MASKED;
-    start = pos + 2;
-    if (length == 127)
-        return 0;
-    if (length == 126) {
-        if (start > size - 2)
-            return 0;
-        length = buf[start] << 8 | buf[start + 1];
-        if (length < 126)
-            return 0;
-        start += 2;
-    }
-    start += is_masked ? KEY_SIZE : 0;
-    if (length > most || length > size - start)
-        return 0;
-    *place = (Place){buf[pos] == (FIN | TEXT), length, start, start + length};
-    return 1;
-}
-
-/* What messages of one kind are made of: whether __init__ does no more than what is done here. */
-typedef struct {
-    PyObject *cls;
-    int is_bare;  /* -1: not known yet */
-} Kind;
-
 /* A class says so by a true _bare of its own; a subclass, which may have another __init__, does not
  * inherit that. */
 static int is_bare(State *state, PyObject *cls)
@@ -272,7 +148,7 @@ static int is_bare(State *state, PyObject *cls)
     return PyObject_IsTrue(said);
 }
 
-static PyObject *make_message(State *state, Kind *kind, PyObject *payload)
+PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload)
 {
     PyObject *message;
 
@@ -292,24 +168,6 @@ static PyObject *make_message(State *state, Kind *kind, PyObject *payload)
     return message;
 }
 
-/* Return the payload as bytes; NULL without an exception if it should be UTF-8 and is not. */
-static PyObject *read_payload(const uint8_t *buf, const Place *place, int is_masked)
-{
-    PyObject *payload = PyBytes_FromStringAndSize(NULL, place->length);
-    uint8_t *out;
-
-    if (payload == NULL)
-        return NULL;
-    out = (uint8_t *)PyBytes_AS_STRING(payload);
-    if (is_masked)
-        mask_bytes(out, buf + place->start, place->length, buf + place->start - KEY_SIZE);
-    else
-        memcpy(out, buf + place->start, (size_t)place->length);
-    if (place->is_text && is_utf8(out, place->length) != 1)
-        Py_CLEAR(payload);
-    return payload;
-}
-
 /* Append messages to a list, and advance pos beyond them. */
 static int take(State *state, const Py_buffer *buf, Py_ssize_t *pos, int is_masked, Py_ssize_t most, Kind *text,
                 Kind *binary, PyObject *messages)
@@ -322,7 +180,7 @@ static int take(State *state, const Py_buffer *buf, Py_ssize_t *pos, int is_mask
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
-        message = make_message(state, place.is_text ? text : binary, payload);
+        message = ws4py_make_message(state, place.is_text ? text : binary, payload);
         Py_DECREF(payload);
         if (message == NULL)
             return -1;
@@ -336,7 +194,7 @@ static int take(State *state, const Py_buffer *buf, Py_ssize_t *pos, int is_mask
 }
 
 /* A limit may be a float; beyond what a message here can have, they are all the same. */
-static int read_most(PyObject *number, Py_ssize_t *most)
+int ws4py_read_most(PyObject *number, Py_ssize_t *most)
 {
     int overflow;
     long whole;
@@ -370,7 +228,7 @@ static PyObject *speedups_take_messages(PyObject *module, PyObject *const *args,
         return NULL;
     pos = PyLong_AsSsize_t(args[1]);
     if ((pos == -1 && PyErr_Occurred()) || (is_masked = PyObject_IsTrue(args[2])) < 0 ||
-        read_most(args[3], &most) < 0 || PyObject_GetBuffer(args[0], &buf, PyBUF_SIMPLE) < 0)
+        ws4py_read_most(args[3], &most) < 0 || PyObject_GetBuffer(args[0], &buf, PyBUF_SIMPLE) < 0)
         return NULL;
     text = (Kind){args[4], -1};
     binary = (Kind){args[5], -1};
@@ -385,6 +243,17 @@ static PyObject *speedups_take_messages(PyObject *module, PyObject *const *args,
     return Py_BuildValue("Nn", messages, pos);
 }
 
+/* Methods */
+
+PyDoc_STRVAR(hasten_doc,
+"hasten($module, function, /)\n--\n\n"
+"Return a method that does what ``function`` does: see ``ws4py.masking.hasten``.");
+
+static PyObject *speedups_hasten(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    return check_count("hasten", count, 1, 1) < 0 ? NULL : ws4py_hasten(module, args[0]);
+}
+
 /* The module */
 
 static int speedups_exec(PyObject *module)
@@ -395,13 +264,15 @@ static int speedups_exec(PyObject *module)
     state->bare = PyUnicode_InternFromString("_bare");
     state->data = PyUnicode_InternFromString("_data");
     state->completed = PyUnicode_InternFromString("completed");
-    return state->empty && state->bare && state->data && state->completed ? 0 : -1;
+    if (!state->empty || !state->bare || !state->data || !state->completed)
+        return -1;
+    return ws4py_turns_exec(module, state);
 }
 
 static int speedups_traverse(PyObject *module, visitproc visit, void *arg)
 {
     Py_VISIT(state_of(module)->empty);
-    return 0;
+    return ws4py_turns_traverse(state_of(module), visit, arg);
 }
 
 static int speedups_clear(PyObject *module)
@@ -412,6 +283,7 @@ static int speedups_clear(PyObject *module)
     Py_CLEAR(state->bare);
     Py_CLEAR(state->data);
     Py_CLEAR(state->completed);
+    ws4py_turns_clear(state);
     return 0;
 }
 
@@ -427,6 +299,7 @@ static PyMethodDef functions[] = {
     FUNCTION(mask),
     FUNCTION(encode_frame),
     FUNCTION(take_messages),
+    FUNCTION(hasten),
     {NULL, NULL, 0, NULL},
 };
 

@@ -304,12 +304,14 @@ class Outgoing(State):
                 self._failure = str(error)
                 self._drop_queue()
                 return
-        left = len(data) + len(payload) - sent
-        if not left:
-            return
+        if sent < len(data) + len(payload):
+            self._keep(data, payload, sent)
+
+    def _keep(self, data: bytes, payload: bytes = b"", sent: int = 0) -> None:
+        """Queue what the kernel has not taken."""
         self._queue(data, payload, sent)
         if self._busy == self._driver.get_ident():
-            self._answers += left
+            self._answers += len(data) + len(payload) - sent
 
     def _queue(self, data: bytes, payload: bytes, sent: int) -> None:
         """Queue all but the first ``sent`` bytes; of a large payload alone no copy is made."""

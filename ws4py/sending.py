@@ -29,7 +29,7 @@ from ws4py.framing import (
     encode_frame,
     encode_header,
 )
-from ws4py.masking import mask
+from ws4py.masking import hasten, mask
 from ws4py.messaging import (
     NO_STATUS,
     CloseControlMessage,
@@ -64,6 +64,7 @@ class Sender(Outgoing):
         self._idle_timed = False
         self._idle_timer: Cancellable | None = None
 
+    @hasten
     def send(self, payload: Any, binary: bool = False, compress: bool = True) -> None:
         """Send a message.
 

@@ -114,6 +114,8 @@ class Stream:
     pongs: list[PongControlMessage] = _ListAtNeed()  # type: ignore[assignment]
     errors: list[CloseControlMessage] = _ListAtNeed()  # type: ignore[assignment]
 
+    __slots__ = ("__dict__", "__weakref__", "_rests", "always_mask", "expect_masking")
+
     def __init__(self, always_mask: bool = False, expect_masking: bool = True) -> None:
         self.message: DataMessage | None = None
         self.closing: CloseControlMessage | None = None
@@ -124,6 +126,8 @@ class Stream:
         self.ahead = _NONE_AHEAD
         self._partial: DataMessage | None = None
         self._fragments = self._size = 0
+        # The parser waits for a new message, and holds nothing: who finds some may take them.
+        self._rests = False
         self._inflating: Inflater | None = None
         # Made for the first text that does not come whole.
         self._validator: Any = None
@@ -198,7 +202,14 @@ class Stream:
                         missing = end - len(buf)
                 if missing > 0:
                     buf, pos = buf[pos:], 0
+                    self._rests = (
+                        not buf
+                        and self._partial is None
+                        and self.message is None
+                        and self._takes_many
+                    )
                     buf += (yield missing) or b""
+                    self._rests = False
                     continue
                 if opcode & 0x8:
                     self._control(opcode, mask(buf[start:end], key) if key else buf[start:end])

@@ -60,6 +60,8 @@ class Transport:
     #: Whether there may be more to read than the descriptor announces.
     holds_more = False
 
+    __slots__ = ("__dict__", "__weakref__", "_blocks", "_timeout", "sock")
+
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
     _write_waits_for_read = False

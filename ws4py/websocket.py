@@ -23,6 +23,7 @@ from ws4py.deflate import PerMessageDeflate
 from ws4py.driver import Cancellable
 from ws4py.exc import Terminated
 from ws4py.heartbeat import Heartbeat
+from ws4py.masking import hasten
 from ws4py.messaging import CloseControlMessage, PongControlMessage
 from ws4py.outgoing import GATHER_TIME
 from ws4py.streaming import DataMessage, Stream
@@ -146,6 +147,7 @@ class WebSocket(Closing):
         """Called with an error of the socket, while it was read; logs it."""
         logger.error("Failed to receive data: %s", error)
 
+    @hasten
     def process(self, data: bytes) -> bool:
         """Handle bytes of the peer.
 
@@ -163,6 +165,7 @@ class WebSocket(Closing):
         return self._discarding or self._parse(data)
 
     # A call for each part of this would cost a short message a tenth more.
+    @hasten
     def _parse(self, data: bytes | None) -> bool:  # noqa: C901
         """Handle all that ``data`` completes, and what has waited until there is room."""
         stream = self.stream
@@ -353,6 +356,7 @@ class WebSocket(Closing):
             not self._paused and transport is not None and (bool(self.buf) or transport.pending())
         )
 
+    @hasten
     def once(self) -> bool:
         """Read what is there, once, and process it.
 
