@@ -315,7 +315,7 @@ class WebSocket(websocket.WebSocket):
         seconds = self.limits.close_timeout
         if self._deadline is None and seconds is not None:
             late = partial(self._drop, f"a callback did not return in {seconds} s")
-            self._deadline = self._driver.call_later(seconds, late)
+            self._start_timer("_deadline", seconds, self.stream, late)
 
     def _drop(self, why: str) -> None:
         if self._finishing:
