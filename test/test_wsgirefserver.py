@@ -198,13 +198,3 @@ def test_ctrl_c_within_a_request_ends_the_server(ending: type[BaseException]) ->
         with pytest.raises(ending):
             server.handle_request()
         assert read_to_end(sock) == b""
-
-
-def test_the_head_of_an_answer_does_not_wait_for_the_peer_to_acknowledge_what_was_before() -> None:
-    def says(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        sock = environ["ws4py.socket"]
-        return [b"%d" % bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))]
-
-    with serving(says) as server:
-        assert get(server, "/") == (200, b"1")

@@ -60,14 +60,14 @@ class HeadReader:
             HandshakeError: It is longer than the limits allow, or not a head at all.
         """
         received = self.rest + data
-        if not self._lines and received and not _may_begin(received[0]):
-            raise self._error(f"{received[:8]!r} does not begin a line of HTTP", 400)
+        self._check_beginning(received)
         if self._is_request and not self._lines:
             head = self._take_whole(received)
             if head is not None:
                 return head
         *lines, rest = received.split(b"\r\n")
         for position, line in enumerate(lines):
+            self._check_beginning(line)  # What follows an interim response begins a head as well.
             self._count(len(line) + 2)
             if line:
                 self._lines.append(line.decode("latin-1"))
@@ -80,6 +80,10 @@ class HeadReader:
         self.rest = rest
         self._count(0, len(rest))
         return None
+
+    def _check_beginning(self, data: bytes) -> None:
+        if data and not self._lines and not _may_begin(data[0]):
+            raise self._error(f"{data[:8]!r} does not begin a line of HTTP", 400)
 
     def _take_whole(self, received: bytes) -> Head | None:
         """Return the head if all of it has come, as it does nearly always, and within the limits.

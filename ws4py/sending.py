@@ -12,7 +12,7 @@ from logging import getLogger
 from os import urandom
 from time import monotonic
 from types import GeneratorType
-from typing import Any
+from typing import Any, Callable
 
 from ws4py.deflate import Deflater
 from ws4py.driver import Cancellable, broadcasting
@@ -164,37 +164,47 @@ class Sender(Outgoing):
                 self._idle_timed = True
             stream = self.stream
         if starts:
-            self._time_idle(stream, seconds)
+            self._time_idle(stream, deflater, seconds)
 
-    def _time_idle(self, stream: Any, seconds: float) -> None:
-        timer = self._driver.call_later(seconds, partial(self._check_idle, stream))
-        self._keep_timer("_idle_timer", timer, stream)
+    def _time_idle(self, stream: Any, deflater: Deflater, seconds: float) -> None:
+        self._start_timer("_idle_timer", seconds, stream, partial(self._check_idle, deflater))
 
-    def _keep_timer(self, name: str, timer: Cancellable, stream: Any) -> None:
-        """Keep a timer of the connection of ``stream``, to be cancelled at its end.
+    def _check_idle(self, deflater: Deflater) -> None:
+        if deflater.idle_release is None:
+            return
+        left = self._compressed_at + deflater.idle_release - monotonic()
+        with self._lock:
+            if self._deflater is not deflater:
+                return
+            # What waits for its turn, or is in the middle of it, comes soon.
+            is_busy = self._fragmenter is not None or bool(self._gathered)
+            self._idle_timed = left > 0 or is_busy
+            stream = self.stream
+            if not self._idle_timed:
+                deflater.release()
+                return
+        self._time_idle(stream, deflater, left if left > 0 else _BUSY)
 
-        That may have come, and another connection have followed since.
+    def _start_timer(
+        self, name: str, seconds: float, stream: Any, call: Callable[[], object]
+    ) -> None:
+        """Have ``call`` made in ``seconds``, unless the connection of ``stream`` is over by then.
+
+        The timer is kept as ``name``, to be cancelled at the end of the connection. That may have
+        come already, and another connection have followed.
         """
+
+        def call_in_time() -> None:
+            if self.stream is stream:
+                call()
+
+        timer = self._driver.call_later(seconds, call_in_time)
         with self._lock:
             is_late = self._over or self.stream is not stream
             if not is_late:
                 setattr(self, name, timer)
         if is_late:
             timer.cancel()
-
-    def _check_idle(self, stream: Any) -> None:
-        deflater = self._deflater
-        if self.stream is not stream or deflater is None or deflater.idle_release is None:
-            return
-        left = self._compressed_at + deflater.idle_release - monotonic()
-        with self._lock:
-            # What waits for its turn, or is in the middle of it, comes soon.
-            is_busy = self._fragmenter is not None or bool(self._gathered)
-            self._idle_timed = left > 0 or is_busy
-            if not self._idle_timed:
-                deflater.release()
-        if self._idle_timed:
-            self._time_idle(stream, left if left > 0 else _BUSY)
 
     def ping(self, message: Payload = "") -> None:
         """Send a Ping with up to 125 bytes (:rfc:`6455#section-5.5.2`).

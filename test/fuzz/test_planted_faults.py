@@ -302,7 +302,7 @@ FAULTS_IN_ROLES = [
 FAULTS_OF_TARGETS = [
     Fault(
         "space before a value is matched in two ways",
-        "handshake",
+        "heads",
         "({TOKEN}):([^",
         "({TOKEN}):[ \\t]*([^",
         ("length",),
@@ -351,16 +351,23 @@ FAULTS_OF_TARGETS = [
     ),
     Fault(
         "a target that is no URL is no HandshakeError",
-        "handshake",
-        'except ValueError as error:\n        raise HandshakeError(f"{match[2]!r}',
-        'except KeyError as error:\n        raise HandshakeError(f"{match[2]!r}',
+        "heads",
+        'except ValueError as error:\n        raise HandshakeError(f"{target!r}',
+        'except KeyError as error:\n        raise HandshakeError(f"{target!r}',
         ("request",),
     ),
     Fault(
         "what follows a head is lost up to its last line",
-        "handshake",
+        "heads",
         'self.rest = b"\\r\\n".join([*lines[position + 1 :], rest])',
         "self.rest = rest",
+        ("response",),
+    ),
+    Fault(
+        "what follows a head that comes as a whole is lost",
+        "heads",
+        "self._lines, self.rest = lines, received[size:]",
+        "self._lines = lines",
         ("request",),
     ),
     Fault(

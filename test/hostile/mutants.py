@@ -25,7 +25,7 @@ from test.hostile import (
     UTF8,
     apps,
 )
-from ws4py import _tls, deflate, framing, handshake, outgoing, sending, streaming
+from ws4py import _tls, deflate, framing, handshake, sending, state, streaming
 from ws4py.closing import Closing
 from ws4py.deflate import Deflater, Inflater, PerMessageDeflate
 from ws4py.framing import OPCODE_PONG, RSV1
@@ -303,7 +303,7 @@ def lock_removed() -> None:
         return sent
 
     PlainTransport.write = write_and_give_way  # type: ignore[method-assign]
-    outgoing.Lock = NoLock  # type: ignore[misc, assignment]
+    state.Lock = NoLock  # type: ignore[misc, assignment]
 
 
 @mutant(ISOLATION, "a slow reader of broadcasts", engine="gunicorn-gthread")
