@@ -322,7 +322,7 @@ typedef struct {
     const uint8_t *data;
     Py_ssize_t size, pos, most;
     int is_masked;
-    int64_t begun;        /* ns, if there is more than one message */
+    int64_t begun, took;  /* ns, if there is more than one message */
 } Turn;
 
 static int64_t now(void)
@@ -396,8 +396,6 @@ static int goes_on(Turn *turn)
         turn->pos = turn->size;  /* Nothing that follows matters any more. */
         return 0;
     }
-    if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_True)
-        return 0;
     if (PyObject_IsTrue(OF(ANSWERS))) {
         int has_room = ask(self, NAME(HAS_ROOM));
 
@@ -415,7 +413,10 @@ static int goes_on(Turn *turn)
         if (has_room < 0)
             return -1;
     }
-    if (now() - turn->begun < BRIEFLY)
+    if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_True)
+        return 0;
+    turn->took = now() - turn->begun;
+    if (turn->took < BRIEFLY)
         return 1;
     return PyList_GET_SIZE(OF(GATHERED)) == 0 ? 0 : tell(self, NAME(FLUSH), NULL);
 }
@@ -491,7 +492,7 @@ static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const 
 {
     Turns *turns = &state->turns;
     PyObject *stream = OF(STREAM), *result = NULL;
-    Turn turn = {state, self, stream, NULL, chunk, data, size, 0, 0, 0, 0};
+    Turn turn = {state, self, stream, NULL, chunk, data, size, 0, 0, 0, 0, 0};
     Place place;
 
     turn.is_masked = *slot(&turns->stream, stream, EXPECT_MASKING) == Py_True;
@@ -509,8 +510,10 @@ static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const 
         PyObject *rest = PyBytes_FromStringAndSize((char *)turn.data + turn.pos, turn.size - turn.pos);
 
         if (rest != NULL) {
-            PyObject *args[2] = {self, rest};
-            result = PyObject_Vectorcall(turns->parse, args, 2, NULL);
+            PyObject *seconds = PyFloat_FromDouble((double)turn.took / 1e9), *args[3] = {self, rest, seconds};
+
+            result = seconds == NULL ? NULL : PyObject_Vectorcall(turns->parse, args, 3, NULL);
+            Py_XDECREF(seconds);
             Py_DECREF(rest);
         }
         else

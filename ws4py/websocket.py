@@ -166,13 +166,16 @@ class WebSocket(Closing):
 
     # A call for each part of this would cost a short message a tenth more.
     @hasten
-    def _parse(self, data: bytes | None) -> bool:  # noqa: C901
-        """Handle all that ``data`` completes, and what has waited until there is room."""
+    def _parse(self, data: bytes | None, took: float = 0.0) -> bool:  # noqa: C901
+        """Handle all that ``data`` completes, and what has waited until there is room.
+
+        ``took`` is how many seconds this turn has taken already.
+        """
         stream = self.stream
         stream.limits = self.limits
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
-        self._turn_ends = 0.0
+        self._turn_ends = monotonic() + _TURN - took if took else 0.0
         try:
             if self._unhandled:
                 wanted, self.buf = 0, self.buf + (data or b"")
