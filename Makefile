@@ -38,7 +38,7 @@ demo:  ## start the example chat, which prints its address (needs only Python)
 
 venv: $(VENV)/.installed  ## create the environment, again when what it is made of changes
 
-$(VENV)/.installed: pyproject.toml setup.py ws4py/_speedups.c
+$(VENV)/.installed: pyproject.toml setup.py speedups/*
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev$(EXTRAS)]'
 	@touch $@
@@ -85,7 +85,7 @@ COMPILED_TESTS := test/test_speedups*.py test/test_masking.py test/test_framing.
 
 sanitize: venv  ## run the tests of what is compiled with the sanitizers of gcc
 	rm -rf $(SANITIZED) && mkdir -p $(SANITIZED)/test
-	cp -R setup.py pyproject.toml README.md LICENSE ws4py $(SANITIZED)
+	cp -R setup.py pyproject.toml README.md LICENSE speedups ws4py $(SANITIZED)
 	cp -R test/*.py test/fuzz $(SANITIZED)/test
 	rm -f $(SANITIZED)/ws4py/*.so
 	cd $(SANITIZED) && CC=gcc CFLAGS='-O1 -g -fno-omit-frame-pointer -Wall -Wextra -Werror $(SANITIZE)' \

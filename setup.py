@@ -13,8 +13,8 @@ if int(setuptools.__version__.partition(".")[0]) < 77:
 COMPILES = platform.python_implementation() == "CPython"
 SPEEDUPS = setuptools.Extension(
     "ws4py._speedups",
-    ["ws4py/_speedups.c", "ws4py/_turns.c"],
-    depends=["ws4py/_frames.h", "ws4py/_speedups.h", "ws4py/_turns.h"],
+    [f"speedups/{name}.c" for name in ("module", "hasten", "sends", "turns")],
+    depends=["speedups/frames.h", "speedups/turns.h"],
     optional=True,
 )
 

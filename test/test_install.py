@@ -71,7 +71,8 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, tree)
     ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-    shutil.copytree(PROJECT / "ws4py", tree / "ws4py", ignore=ignored)
+    for name in ("ws4py", "speedups"):
+        shutil.copytree(PROJECT / name, tree / name, ignore=ignored)
     run(sys.executable, "setup.py", "sdist", "--formats=gztar", cwd=tree)
     [sdist] = (tree / "dist").iterdir()
     return sdist
@@ -103,7 +104,8 @@ def compiled_files(names: list[str]) -> list[str]:
 def test_the_sdist_has_the_source_in_c_and_its_types(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
-    assert {"ws4py/_speedups.c", "ws4py/_speedups.pyi", "ws4py/py.typed", "setup.py"} <= {*names}
+    source = {f"speedups/{path.name}" for path in (PROJECT / "speedups").iterdir()}
+    assert {*source, "ws4py/_speedups.pyi", "ws4py/py.typed", "setup.py"} <= {*names}
     assert not [name for name in names if name.endswith((".so", ".pyd"))]
 
 

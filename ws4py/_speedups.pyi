@@ -1,5 +1,7 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 def mask(data: bytes | bytearray | memoryview, key: bytes | bytearray, /) -> bytes: ...
 def encode_frame(first: int, payload: bytes | bytearray, key: bytes = b"", /) -> bytes: ...
@@ -12,3 +14,4 @@ def take_messages(
     binary: Callable[[bytes], Any],
     /,
 ) -> tuple[list[Any], int]: ...
+def hasten(method: Method, /) -> Method: ...

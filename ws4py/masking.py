@@ -41,7 +41,7 @@ speedups = _find_speedups()
 def hasten(method: Method) -> Method:
     """Return a method that does the plain case by itself, if it is compiled, and else calls this.
 
-    What the plain case is, ``_turns.c`` says.
+    What the plain case is, ``speedups/turns.h`` says.
     """
     return method if speedups is None else speedups.hasten(method)  # type: ignore[no-any-return]
 

@@ -6,7 +6,7 @@
  * is read beyond its end: each index is compared with the size before it is used. Whatever a peer
  * sends, the worst that comes of it is "no message here"; judging it is left to the slow path.
  */
-#include "_speedups.h"
+#include "turns.h"
 
 enum {
     FREE_FROM = 64 * 1024,    /* bytes from which on other threads may run meanwhile */
@@ -246,8 +246,8 @@ static PyObject *speedups_take_messages(PyObject *module, PyObject *const *args,
 /* Methods */
 
 PyDoc_STRVAR(hasten_doc,
-"hasten($module, function, /)\n--\n\n"
-"Return a method that does what ``function`` does: see ``ws4py.masking.hasten``.");
+"hasten($module, method, /)\n--\n\n"
+"Return a method that does what ``method`` does: see ``ws4py.masking.hasten``.");
 
 static PyObject *speedups_hasten(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
