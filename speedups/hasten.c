@@ -13,6 +13,7 @@ static const char *const SLOTS[WEBSOCKET_SLOTS] = {
     "_gathered", "_gathered_size", "_gatherer", "_lock", "_outgoing", "_over", "_sealed", "stream", "_transport",
 };
 static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "_rests"};
+static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "_data"};
 static const char *const OF_TRANSPORT[TRANSPORT_SLOTS] = {"_blocks", "sock"};
 
 /* Note where a class has its slots; 0 if these are not what is expected here. */
@@ -62,6 +63,7 @@ static int prepare(Turns *turns, PyTypeObject *cls)
                (turns->socket = (PyTypeObject *)import_from("socket", "socket")) != NULL &&
                (turns->text = import_from("ws4py.messaging", "TextMessage")) != NULL &&
                (turns->binary = import_from("ws4py.messaging", "BinaryMessage")) != NULL &&
+               find_shape(&turns->message, (PyTypeObject *)turns->text, OF_MESSAGE, MESSAGE_SLOTS) &&
                find_shape(&turns->stream, (PyTypeObject *)stream, OF_STREAM, STREAM_SLOTS) &&
                find_shape(&turns->transport, (PyTypeObject *)transport, OF_TRANSPORT, TRANSPORT_SLOTS);
 
@@ -191,6 +193,8 @@ static Fast find_fast(PyObject *name)
         return ws4py_once;
     if (PyUnicode_CompareWithASCIIString(name, "_parse") == 0)
         return ws4py_parse;
+    if (PyUnicode_CompareWithASCIIString(name, "data") == 0)
+        return ws4py_data;
 #else
     (void)name;
 #endif
@@ -238,6 +242,7 @@ int ws4py_turns_exec(PyObject *module, State *state)
     act(turns->websocket.cls); \
     act(turns->stream.cls); \
     act(turns->transport.cls); \
+    act(turns->message.cls); \
     act(turns->socket); \
     act(turns->text); \
     act(turns->binary); \

@@ -148,23 +148,35 @@ static int is_bare(State *state, PyObject *cls)
     return PyObject_IsTrue(said);
 }
 
+/* Set what __init__ would; where the slots are known, without looking them up. */
+static int fill(State *state, PyObject *message, PyObject *payload)
+{
+    const Shape *shape = &state->turns.message;
+
+    if (shape->cls == NULL || !PyObject_TypeCheck(message, shape->cls))
+        return PyObject_SetAttr(message, state->data, payload) < 0 ||
+               PyObject_SetAttr(message, state->completed, Py_True) < 0;
+    put(slot(shape, message, DATA), payload);
+    put(slot(shape, message, COMPLETED), Py_True);
+    return 0;
+}
+
 PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload)
 {
     PyObject *message;
+    int failed;
 
     if (kind->is_bare < 0 && (kind->is_bare = is_bare(state, kind->cls)) < 0)
         return NULL;
     if (kind->is_bare)
-        message = PyBaseObject_Type.tp_new((PyTypeObject *)kind->cls, state->empty, NULL);
+        message = ((PyTypeObject *)kind->cls)->tp_alloc((PyTypeObject *)kind->cls, 0);
     else
         message = PyObject_CallFunctionObjArgs(kind->cls, payload, NULL);
     if (message == NULL)
         return NULL;
-    if ((kind->is_bare && PyObject_SetAttr(message, state->data, payload) < 0) ||
-        PyObject_SetAttr(message, state->completed, Py_True) < 0) {
-        Py_DECREF(message);
-        return NULL;
-    }
+    failed = kind->is_bare ? fill(state, message, payload) : PyObject_SetAttr(message, state->completed, Py_True);
+    if (failed)
+        Py_CLEAR(message);
     return message;
 }
 
@@ -260,18 +272,16 @@ static int speedups_exec(PyObject *module)
 {
     State *state = state_of(module);
 
-    state->empty = PyTuple_New(0);
     state->bare = PyUnicode_InternFromString("_bare");
     state->data = PyUnicode_InternFromString("_data");
     state->completed = PyUnicode_InternFromString("completed");
-    if (!state->empty || !state->bare || !state->data || !state->completed)
+    if (!state->bare || !state->data || !state->completed)
         return -1;
     return ws4py_turns_exec(module, state);
 }
 
 static int speedups_traverse(PyObject *module, visitproc visit, void *arg)
 {
-    Py_VISIT(state_of(module)->empty);
     return ws4py_turns_traverse(state_of(module), visit, arg);
 }
 
@@ -279,7 +289,6 @@ static int speedups_clear(PyObject *module)
 {
     State *state = state_of(module);
 
-    Py_CLEAR(state->empty);
     Py_CLEAR(state->bare);
     Py_CLEAR(state->data);
     Py_CLEAR(state->completed);

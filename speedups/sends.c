@@ -46,30 +46,63 @@ static int keep_rest(Turns *turns, PyObject *self, PyObject *frame, Py_ssize_t s
     return kept == NULL ? -1 : tell(self, NAME(SETTLE), NULL);
 }
 
+/* Return what has gathered and a frame behind it; NULL without an exception if that is not all frames. */
+static PyObject *join(PyObject *gathered, PyObject *frame)
+{
+    Py_ssize_t i, count = PyList_GET_SIZE(gathered), size = PyBytes_GET_SIZE(frame);
+    PyObject *joined;
+    char *out;
+
+    for (i = 0; i < count; i++) {
+        if (!PyBytes_CheckExact(PyList_GET_ITEM(gathered, i)))
+            return NULL;
+        size += PyBytes_GET_SIZE(PyList_GET_ITEM(gathered, i));
+    }
+    if ((joined = PyBytes_FromStringAndSize(NULL, size)) == NULL)
+        return NULL;
+    out = PyBytes_AS_STRING(joined);
+    for (i = 0; i <= count; i++) {
+        PyObject *part = i < count ? PyList_GET_ITEM(gathered, i) : frame;
+
+        memcpy(out, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
+        out += PyBytes_GET_SIZE(part);
+    }
+    return joined;
+}
+
+/* Write bytes, which are all that gathered holds and more; 0 if the kernel takes none, -1 on errors. */
+static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
+{
+    PyObject *gathered = OF(GATHERED);
+    Py_ssize_t sent = send(fd, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (sent <= 0)
+        return 0;
+    if (PyList_GET_SIZE(gathered) != 0 && PyList_SetSlice(gathered, 0, PyList_GET_SIZE(gathered), NULL) < 0)
+        return -1;
+    return sent < PyBytes_GET_SIZE(bytes) && keep_rest(turns, self, bytes, sent) < 0 ? -1 : 1;
+}
+
 /* Write a frame, behind what has gathered; 0 if it is not the time for that, -1 on errors. */
 static int write_frame(Turns *turns, PyObject *self, PyObject *frame)
 {
-    PyObject *gathered = OF(GATHERED);
-    Py_ssize_t sent;
-    int fd, result = 1;
+    PyObject *gathered = OF(GATHERED), *joined;
+    int fd, result;
 
-    if (!PyList_CheckExact(gathered) || PyList_GET_SIZE(gathered) != 0 || !PyBytes_CheckExact(OF(OUTGOING)) ||
-        PyBytes_GET_SIZE(OF(OUTGOING)) != 0 || OF(DEFERRED) != Py_None || !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) ||
-        !IS_FALSE(ENDING))
-        return 0;
-    if ((fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0)
+    if (!PyList_CheckExact(gathered) || !PyBytes_CheckExact(OF(OUTGOING)) || PyBytes_GET_SIZE(OF(OUTGOING)) != 0 ||
+        OF(DEFERRED) != Py_None || !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING) ||
+        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0)
         return 0;
     if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
         return result < 0 ? -1 : 0;
-    sent = send(fd, PyBytes_AS_STRING(frame), (size_t)PyBytes_GET_SIZE(frame), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent <= 0)
-        return 0;
-    if (sent < PyBytes_GET_SIZE(frame) && keep_rest(turns, self, frame, sent) < 0)
-        return -1;
-    return 1;
+    if (PyList_GET_SIZE(gathered) == 0)
+        return write_bytes(turns, self, fd, frame);
+    if ((joined = join(gathered, frame)) == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    result = write_bytes(turns, self, fd, joined);
+    Py_DECREF(joined);
+    return result;
 }
-
-/* Sending */
 
 /* Append a frame to others that this thread sends together; 0 if it cannot be done here. */
 static int gather(Turns *turns, PyObject *self, PyObject *frame)

@@ -36,7 +36,7 @@
 
 enum { ROOM = 64 * 1024 };  /* bytes that are read at once, at most */
 
-/* Slots of a WebSocket, of a Stream and of a PlainTransport; hasten.c has their names. */
+/* Slots of a WebSocket, a Stream, a PlainTransport and a Message; hasten.c has their names. */
 enum {
     ALIVE, ANSWERS, BROKEN, BUSY, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
     DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_SIZE, GATHERER, LOCK,
@@ -44,6 +44,7 @@ enum {
 };
 enum { ALWAYS_MASK, EXPECT_MASKING, RESTS, STREAM_SLOTS };
 enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
+enum { COMPLETED, DATA, MESSAGE_SLOTS };
 
 /* Where the slots of a class are; of its subclasses, too. */
 typedef struct {
@@ -61,7 +62,7 @@ enum {
 typedef struct {
     PyObject *hastened;            /* the type of what hasten() returns */
     PyObject *names[NAMES];
-    Shape websocket, stream, transport;
+    Shape websocket, stream, transport, message;
     PyTypeObject *socket;          /* socket.socket */
     PyObject *text, *binary;       /* TextMessage, BinaryMessage */
     PyObject *parse, *process;     /* WebSocket._parse and process, as they are written in Python */
@@ -73,7 +74,6 @@ typedef struct {
 
 /* What the module keeps; each interpreter has its own. */
 typedef struct {
-    PyObject *empty;      /* () */
     PyObject *bare;       /* "_bare" */
     PyObject *data;       /* "_data" */
     PyObject *completed;  /* "completed" */
@@ -151,6 +151,7 @@ int ws4py_fits(Turns *turns, PyObject *self);
 int ws4py_descriptor(Turns *turns, PyObject *transport);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 
 PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload);

@@ -16,6 +16,7 @@ from ws4py.framing import (
     OPCODE_TEXT,
     Frame,
 )
+from ws4py.masking import hasten
 
 __all__ = [
     "BinaryMessage",
@@ -49,14 +50,17 @@ class Message:
         TypeError: ``data`` is neither str, bytes nor bytearray, or a str without an encoding.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_data", "completed")
+
     #: Whether the frame with the FIN bit has come.
-    completed = False
+    completed: bool
     # The payload; or as long as it grows, its pieces, of which the short ones are joined.
     _data: bytes | list[bytes | bytearray]
 
     def __init__(self, opcode: int, data: Payload = b"", encoding: str | None = "utf-8") -> None:
         self.opcode = opcode
         self.encoding = encoding
+        self.completed = False
         self._data = data if type(data) is bytes else self._encode(data)
 
     def _encode(self, data: Payload) -> bytes:
@@ -69,6 +73,7 @@ class Message:
         return data.encode(self.encoding)
 
     @property
+    @hasten
     def data(self) -> bytes:
         """The payload."""
         data = self._data
@@ -142,6 +147,7 @@ class TextMessage(Message):
     _bare = True  # see framing.take_messages
 
     def __init__(self, text: Any = None) -> None:
+        self.completed = False
         self._data = text if type(text) is bytes else self._encode(text)
 
 
@@ -159,6 +165,7 @@ class BinaryMessage(Message):
     _bare = True  # see framing.take_messages
 
     def __init__(self, bytes: Any = None) -> None:  # noqa: A002
+        self.completed = False
         self._data = bytes if type(bytes) is _bytes else self._encode(bytes)
 
     def __len__(self) -> int:
@@ -179,10 +186,9 @@ class CloseControlMessage(Message):
         TypeError: ``reason`` is neither str, bytes nor bytearray.
     """
 
-    completed = True
-
     def __init__(self, code: int | None = 1000, reason: Payload | None = "") -> None:
         super().__init__(OPCODE_CLOSE)
+        self.completed = True
         if code and not 0 < code < 1 << 16:
             raise ValueError(f"close code {code} does not fit into two bytes")
         self.code = code
@@ -197,10 +203,9 @@ class CloseControlMessage(Message):
 
 
 class _Probe(Message):
-    completed = True
-
     def __init__(self, opcode: int, data: Any) -> None:
         super().__init__(opcode, data)
+        self.completed = True
         if len(self._data) > MAX_CONTROL_PAYLOAD:
             raise ValueError(
                 f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes and not {len(self._data)}"
