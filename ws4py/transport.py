@@ -64,18 +64,18 @@ class Transport:
     _read_waits_for_write = False
     _write_waits_for_read = False
 
+    # Whether a read waits, and for how many seconds.
+    _blocks = False
+    _timeout: float | None = None
+
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self._timeout: float | None = None
-        self._blocks = False
         self._adopt()
 
     def _adopt(self) -> None:
         """Take over the socket's blocking mode and time-out."""
         timeout = self.sock.gettimeout()
-        if timeout == 0:
-            self.unblock()
-        else:
+        if timeout != 0:
             self.block(timeout)
 
     def fileno(self) -> int:

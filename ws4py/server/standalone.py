@@ -310,14 +310,19 @@ class _Opening:
         opening = Opening(self._server._site, sock, context is not None)
         answer = None
         while answer is None:
-            data = yield from self._read()
-            if not data:
+            data = self._read()
+            if data is None:
+                yield self._transport.interest(True, False)
+            elif data:
+                answer = opening.feed(data)
+            else:
                 return
-            answer = opening.feed(data)
         yield _TURN
         if self._server._closed:
             return
-        yield from self._write(answer.data)
+        unsent = answer.data
+        while unsent := unsent[self._transport.write(unsent) :]:
+            yield self._transport.interest(False, True)
         if answer.websocket is None:
             yield from self._linger()
         else:
@@ -336,24 +341,14 @@ class _Opening:
             websocket.terminate()
             raise
 
-    def _read(self) -> Generator[tuple[bool, bool], None, bytes]:
-        while True:
-            self._transport.room = self._server.manager.room
-            data = self._transport.read(DEFAULT_READING_SIZE)
-            if data is not None:
-                return data
-            yield self._transport.interest(True, False)
-
-    def _write(self, data: bytes) -> Steps:
-        while data:
-            data = data[self._transport.write(data) :]
-            if data:
-                yield self._transport.interest(False, True)
+    def _read(self) -> bytes | None:
+        self._transport.room = self._server.manager.room
+        return self._transport.read(DEFAULT_READING_SIZE)
 
     def _linger(self) -> Steps:
         """Read what the client still sends away, so that nothing resets our answer."""
         self._transport.half_close()
-        while (yield from self._read()):
+        while self._read() != b"":
             yield self._transport.interest(True, False)  # Others have their turn.
 
 
