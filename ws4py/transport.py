@@ -356,8 +356,10 @@ def make_transport(sock: Any) -> Transport:
 
 def send_at_once(sock: socket.socket) -> None:
     """Tell the kernel not to wait for more to fill a packet (TCP_NODELAY)."""
-    with suppress(OSError):
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:  # It is not TCP; suppress() would take as long as the call.
+        return
 
 
 class Endpoint:
