@@ -109,13 +109,12 @@ class HeadReader:
     def _excess(self, line: int, head: int, headers: int) -> tuple[str, int] | None:
         """Return what is over its limit and the status that says so, if anything is."""
         limits = self._limits
-        for size, most, what, status in (
-            (line, limits.max_line, "a line", 431 if self._lines else 414),
-            (head, limits.max_head, "the head", 431),
-            (headers, limits.max_headers, "the number of headers", 431),
-        ):
-            if most is not None and size > most:
-                return f"{what} is over the limit of {most}", status
+        if limits.max_line is not None and line > limits.max_line:
+            return f"a line is over the limit of {limits.max_line}", 431 if self._lines else 414
+        if limits.max_head is not None and head > limits.max_head:
+            return f"the head is over the limit of {limits.max_head}", 431
+        if limits.max_headers is not None and headers > limits.max_headers:
+            return f"the number of headers is over the limit of {limits.max_headers}", 431
         return None
 
     def _complete(self) -> Head:

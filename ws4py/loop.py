@@ -221,9 +221,10 @@ class Loop:
                     _log_or_raise(error)
         self._call_timers()
         for _ in range(len(self._calls)):
-            self._call(self._calls.popleft())
+            self.call(self._calls.popleft())
 
-    def _call(self, callback: Callable[[], object]) -> None:
+    def call(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` now; log an exception that it raises."""
         try:
             callback()
         except BaseException as error:  # noqa: BLE001 - an application's
@@ -254,7 +255,7 @@ class Loop:
                 callback, timer.callback = timer.callback, None
                 self._cancelled -= callback is None
             if callback is not None:
-                self._call(callback)
+                self.call(callback)
 
     def close(self) -> None:
         """Let go of the poller and of what wakes it. Nothing can be watched any more."""
@@ -262,7 +263,7 @@ class Loop:
             return
         self._closed = True
         for _ in range(len(self._calls)):
-            self._call(self._calls.popleft())
+            self.call(self._calls.popleft())
         self.unwatch(self._awake.fileno())
         self._watchers.clear()
         self._timers.clear()

@@ -66,18 +66,18 @@ class Transport:
     _read_waits_for_write = False
     _write_waits_for_read = False
 
+    # Whether a read waits, and for how many seconds.
+    _blocks = False
+    _timeout: float | None = None
+
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self._timeout: float | None = None
-        self._blocks = False
         self._adopt()
 
     def _adopt(self) -> None:
         """Take over the socket's blocking mode and time-out."""
         timeout = self.sock.gettimeout()
-        if timeout == 0:
-            self.unblock()
-        else:
+        if timeout != 0:
             self.block(timeout)
 
     def fileno(self) -> int:
@@ -358,8 +358,10 @@ def make_transport(sock: Any) -> Transport:
 
 def send_at_once(sock: socket.socket) -> None:
     """Tell the kernel not to wait for more to fill a packet (TCP_NODELAY)."""
-    with suppress(OSError):
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:  # It is not TCP; suppress() would take as long as the call.
+        return
 
 
 class Endpoint:

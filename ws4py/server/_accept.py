@@ -119,11 +119,10 @@ def add_addresses(environ: dict[str, Any], sock: Any) -> tuple[Any, Any]:
         OSError: It is not connected any more.
     """
     peer, local = sock.getpeername(), sock.getsockname()
-    for name, address in (("REMOTE", peer), ("SERVER", local)):
-        if isinstance(address, tuple):
-            environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
-    environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
-    environ.setdefault("SERVER_PORT", "0")
+    if isinstance(peer, tuple):
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
+    host, port = local[:2] if isinstance(local, tuple) else ("localhost", 0)
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = host, str(port)
     return local, peer
 
 
