@@ -52,26 +52,25 @@ class Transport:
 
     #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
     closes = True
-    #: What a loop reads all its connections into, one after the other. Else each read would have a
-    #: block of its own, as large as what it asks for, and what is allocated meanwhile would divide
-    #: the memory that has been taken for it: with many connections the heap grows for hours.
-    room: memoryview | None = None
-
     #: Whether there may be more to read than the descriptor announces.
     holds_more = False
 
-    __slots__ = ("__dict__", "__weakref__", "_blocks", "_timeout", "sock")
+    __slots__ = ("__dict__", "__weakref__", "_blocks", "_timeout", "room", "sock")
 
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
     _write_waits_for_read = False
 
-    # Whether a read waits, and for how many seconds.
-    _blocks = False
-    _timeout: float | None = None
-
     def __init__(self, sock: Any) -> None:
         self.sock = sock
+        #: What a loop reads all its connections into, one after the other. Else each read would
+        #: have a block of its own, as large as what it asks for, and what is allocated meanwhile
+        #: would divide the memory that has been taken for it: with many connections the heap grows
+        #: for hours.
+        self.room: memoryview | None = None
+        # Whether a read waits, and for how many seconds.
+        self._blocks = False
+        self._timeout: float | None = None
         self._adopt()
 
     def _adopt(self) -> None:
