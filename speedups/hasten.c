@@ -105,12 +105,16 @@ static PyObject *hastened_get(PyObject *self, PyObject *instance, PyObject *Py_U
 /* For those who ask for the name, the documentation or the signature. */
 static PyObject *hastened_getattro(PyObject *self, PyObject *name)
 {
-    PyObject *found = PyObject_GenericGetAttr(self, name);
+    PyObject *function = ((Hastened *)self)->function, *found;
 
+    if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0 ||
+        PyUnicode_CompareWithASCIIString(name, "__module__") == 0)
+        return PyObject_GetAttr(function, name);
+    found = PyObject_GenericGetAttr(self, name);
     if (found != NULL || !PyErr_ExceptionMatches(PyExc_AttributeError))
         return found;
     PyErr_Clear();
-    return PyObject_GetAttr(((Hastened *)self)->function, name);
+    return PyObject_GetAttr(function, name);
 }
 
 static PyObject *hastened_repr(PyObject *self)

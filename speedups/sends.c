@@ -137,7 +137,8 @@ static PyObject *make_frame(PyObject *payload, int is_binary)
         data = PyBytes_AS_STRING(payload);
         size = PyBytes_GET_SIZE(payload);
     }
-    else if (!is_binary && PyUnicode_CheckExact(payload) && PyUnicode_READY(payload) == 0 && PyUnicode_IS_ASCII(payload)) {
+    else if (!is_binary && PyUnicode_CheckExact(payload) && PyUnicode_READY(payload) == 0 &&
+             PyUnicode_IS_ASCII(payload)) {
         data = PyUnicode_DATA(payload);
         size = PyUnicode_GET_LENGTH(payload);
     }

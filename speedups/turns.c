@@ -107,9 +107,7 @@ static int goes_on(Turn *turn)
     if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_True)
         return 0;
     turn->took = now() - turn->begun;
-    if (turn->took < BRIEFLY)
-        return 1;
-    return PyList_GET_SIZE(OF(GATHERED)) == 0 ? 0 : tell(self, NAME(FLUSH), NULL);
+    return turn->took < BRIEFLY;
 }
 
 /* Handle plain messages as far as they go; -1 on errors. */

@@ -176,6 +176,8 @@ class WebSocket(Closing):
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
         self._turn_ends = monotonic() + _TURN - took if took else 0.0
+        if took > GATHER_TIME:
+            self.flush()
         try:
             if self._unhandled:
                 wanted, self.buf = 0, self.buf + (data or b"")
