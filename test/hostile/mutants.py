@@ -269,7 +269,7 @@ def closed_raises_through() -> None:
         let_go()
 
     Closing._tell_closed = tell_closed  # type: ignore[method-assign]
-    Loop._call = lambda _, callback, *rest: callback(*rest)  # type: ignore[method-assign]
+    Loop.call = lambda _, callback, *rest: callback(*rest)  # type: ignore[method-assign]
     WebSocketManager._terminate = (  # type: ignore[method-assign]
         lambda _, websocket: websocket.terminate()
     )
