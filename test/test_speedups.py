@@ -231,6 +231,30 @@ def test_the_bytes_of_a_bytearray_are_copied(ways: Any) -> None:
         assert type(messages[0]._data) is bytes
 
 
+def is_utf8(data: bytes) -> bool:
+    return data.decode(errors="ignore").encode() == data
+
+
+KEYS = [KEY, bytes(4), b"\0\0\0\1", b"\1\0\0\0", b"\xff" * 4]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=bytes.hex)
+@pytest.mark.parametrize("first", [FIN | TEXT, FIN | BINARY, FIN | PING])
+def test_short_frames_of_every_length_are_built_and_taken(
+    ways: Any, first: int, key: bytes
+) -> None:
+    cls = TextMessage if first == FIN | TEXT else BinaryMessage
+    for size in range(130):
+        for payload in (bytes(size), sample(size)[::-1], b"~" * size):
+            built = ways.encode_frame(first, payload, key)
+            assert built[-size - 4 :] == key + by_the_formula(payload, key)
+            assert ways.encode_frame(first, bytearray(payload), bytearray(key)) == built
+            taken = ([(cls, payload)], len(built))
+            if first == FIN | PING or (first == FIN | TEXT and not is_utf8(payload)):
+                taken = ([], 0)
+            assert take(ways, built + b"\x81", most=125 if size < 126 else MOST) == taken
+
+
 @pytest.mark.parametrize("pos", [-1, -sys.maxsize, len(CHUNK), len(CHUNK) + 1, sys.maxsize])
 def test_nothing_stands_outside_of_the_buffer(ways: Any, pos: int) -> None:
     assert take(ways, CHUNK, pos) == ([], pos)

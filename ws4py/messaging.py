@@ -144,11 +144,14 @@ class TextMessage(Message):
     is_binary = False
     opcode = OPCODE_TEXT
     encoding = "utf-8"
-    _bare = True  # see framing.take_messages
+    _bare: type  # see framing.take_messages
 
     def __init__(self, text: Any = None) -> None:
         self.completed = False
         self._data = text if type(text) is bytes else self._encode(text)
+
+
+TextMessage._bare = TextMessage
 
 
 class BinaryMessage(Message):
@@ -162,7 +165,7 @@ class BinaryMessage(Message):
     is_binary = True
     opcode = OPCODE_BINARY
     encoding = None
-    _bare = True  # see framing.take_messages
+    _bare: type  # see framing.take_messages
 
     def __init__(self, bytes: Any = None) -> None:  # noqa: A002
         self.completed = False
@@ -172,6 +175,9 @@ class BinaryMessage(Message):
         return len(self.data)
 
     __str__ = Message.__repr__
+
+
+BinaryMessage._bare = BinaryMessage
 
 
 class CloseControlMessage(Message):
