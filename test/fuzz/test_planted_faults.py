@@ -172,14 +172,22 @@ FAULTS = [
     Fault(
         "a short message may be larger than is accepted",
         "framing",
-        "if end > size or length > most:",
-        "if end > size:",
+        "end = pos + 6 + length\n            if end > size or length > most:",
+        "end = pos + 6 + length\n            if end > size:",
+        SERVER,
+    ),
+    Fault(
+        "a message that is not masked may be larger than is accepted",
+        "framing",
+        "end = start + length\n            if end > size or length > most:",
+        "end = start + length\n            if end > size:",
+        CLIENT,
     ),
     Fault(
         "the length of a short message may take more bytes than it needs",
         "framing",
-        "if length < 126:\n                break",
-        "if length < 0:\n                break",
+        "if length < 126:\n                    break",
+        "if length < 0:\n                    break",
     ),
     Fault(
         "the reserved bits of a short message are not looked at",
