@@ -99,7 +99,9 @@ class Connection:
         self.compresses = b"permessage-deflate" in head
         self._forgets = b"client_no_context_takeover" in head, b"server_no_context" in head
         bits = 12 if b"client_max_window_bits=12" in head else 15
-        self._bits, self._deflater, self._inflater = -bits, None, None
+        self._bits = -bits
+        self._deflater: Any = None
+        self._inflater: Any = None
 
     def exchange(self, message: bytes) -> None:
         payload = self._deflate(message) if self.compresses else message
@@ -109,7 +111,7 @@ class Connection:
         assert self._read() == message
 
     def _deflate(self, message: bytes) -> bytes:
-        deflater: Any = self._deflater or zlib.compressobj(6, zlib.DEFLATED, self._bits)
+        deflater = self._deflater or zlib.compressobj(6, zlib.DEFLATED, self._bits)
         self._deflater = None if self._forgets[0] else deflater
         data: bytes = deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH)
         return data[:-4]
@@ -122,7 +124,7 @@ class Connection:
         assert bool(opcode & RSV1) == self.compresses
         if not self.compresses:
             return data[start:]
-        inflater: Any = self._inflater or zlib.decompressobj(-15)
+        inflater = self._inflater or zlib.decompressobj(-15)
         self._inflater = None if self._forgets[1] else inflater
         message: bytes = inflater.decompress(data[start:] + b"\x00\x00\xff\xff")
         return message

@@ -1,13 +1,7 @@
 """Time parsing, building and masking in process, without sockets; CPU time, best of several.
 
-    python -m benchmark.inprocess                 all cases
-    python -m benchmark.inprocess parse-16        the cases whose name starts so
-
-For instruction counts, which noise does not touch, run a fixed number of operations twice and
-divide the difference; what starting Python costs drops out:
-
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null \\
-        python -m benchmark.inprocess parse-16 --operations 10000    (then 20000)
+python -m benchmark.inprocess                 all cases
+python -m benchmark.inprocess parse-16        the cases whose name starts so
 """
 
 from __future__ import annotations
@@ -129,16 +123,11 @@ def main() -> int:
     parser.add_argument("case", nargs="?", default="", help="start of the names of cases")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.05, help="of one timing, roughly")
-    parser.add_argument("--operations", type=int, help="only run so many, untimed")
     options = parser.parse_args()
     for name, size, make in CASES:
         if not name.startswith(options.case):
             continue
-        run = make()
-        if options.operations:
-            run(options.operations)
-            continue
-        each = best(run, options.repeats, options.seconds)
+        each = best(make(), options.repeats, options.seconds)
         print(f"{name:20} {each * 1e9:12.0f} ns {size / each / 1e9:8.3f} GB/s")
     return 0
 

@@ -1,7 +1,7 @@
 """Count the instructions that a message takes without compression, and compare commits.
 
     python -m benchmark.instructions                  this tree
-    python -m benchmark.instructions HEAD~1           a commit, and this tree against it
+    python -m benchmark.instructions HEAD~1           a commit, and this tree, both in pure Python
     python -m benchmark.instructions HEAD~1 --cases echo
 
 Needs valgrind, and git for other commits. Each case runs twice in a process of its own, the second
@@ -55,7 +55,8 @@ def parse(size: int) -> Run:
     """Parse masked text messages, each in a chunk of its own."""
     from ws4py.streaming import Stream
 
-    stream, chunk = Stream(), masked(size)
+    stream: Any = Stream()
+    chunk = masked(size)
     send = stream.parser.send
 
     def run(messages: int) -> int:
@@ -106,9 +107,9 @@ def client_sends(size: int) -> Run:
 
 def broadcasts(size: int) -> Run:
     """Send text messages to many; what one of these costs counts."""
+    from ws4py.sending import broadcast
     from ws4py.websocket import WebSocket
 
-    broadcast = find_broadcast()
     websockets, message = [WebSocket(Sink()) for _ in range(MANY)], "x" * size
 
     def run(messages: int) -> int:
@@ -118,12 +119,6 @@ def broadcasts(size: int) -> Run:
         return rounds * MANY
 
     return run
-
-
-def find_broadcast() -> Callable[[Any, str], None]:
-    from ws4py import sending
-
-    return sending.broadcast
 
 
 CASES: dict[str, Callable[[], Run]] = {
@@ -178,6 +173,7 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 
 def compare(commit: str, cases: list[str], messages: int) -> None:
+    os.environ["WS4PY_PURE"] = "1"  # a tree that is checked out has no compiled module
     with checked_out(commit) as before:
         print(f"{'instructions per message':24} {commit[:12]:>12} {'this tree':>12}")
         for case in cases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import ssl
 import sys
@@ -387,3 +388,23 @@ async def test_nothing_is_logged_as_an_error_when_all_goes_well(
         assert await peer.message() == (TEXT, b"one")
         await peer.end()
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_within_a_callback_is_not_told_of_besides(
+    ending: type[BaseException], caplog: Any
+) -> None:
+    class Ends(WebSocket):
+        async def received_message(self, message: Any) -> None:
+            await asyncio.sleep(0)
+            raise ending
+
+    async def until_it_ends() -> None:
+        async with serving(Ends) as server, peer_of(server) as peer:
+            peer.send((TEXT, b"one"))
+            await peer.end()
+
+    with pytest.raises(ending):
+        asyncio.run(until_it_ends())
+    gc.collect()
+    assert not caplog.records

@@ -307,12 +307,16 @@ class Tardy(ThreadDriver):
 
 def test_the_time_to_close_of_a_connection_does_not_end_the_next_one() -> None:
     class ReturnsLate(Returns):
-        _driver = Tardy()
+        tardy = Tardy()
+
+        def _renew(self) -> None:
+            super()._renew()
+            self._driver = self.tardy
 
         def opened(self) -> None:
             super().opened()
             if self.returned:
-                self._driver.is_second.set()
+                self.tardy.is_second.set()
 
     leaves_and_returns(ReturnsLate)
 

@@ -12,18 +12,16 @@ from ws4py import handshake
 from ws4py.exc import HandshakeError
 from ws4py.handshake import (
     Accepted,
-    HeadReader,
     ServerHandshake,
     accept_token,
-    build_head,
     build_switch,
     check_response,
-    make_environ,
     make_key,
     read_status,
     refusal,
     request_headers,
 )
+from ws4py.heads import Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 
 # RFC 6455 section 1.2 and 1.3.
@@ -48,7 +46,7 @@ SAMPLE_RESPONSE = (
 )
 
 
-def read_head(data: bytes, is_request: bool = True) -> handshake.Head:
+def read_head(data: bytes, is_request: bool = True) -> Head:
     head = HeadReader(Limits(), is_request).feed(data)
     assert head is not None
     return head

@@ -9,7 +9,8 @@ import pytest
 
 from test.helpers import TIMEOUT, byte_by_byte, whole
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Head, HeadReader, make_environ, read_status
+from ws4py.handshake import read_status
+from ws4py.heads import Head, HeadReader, make_environ
 from ws4py.limits import Limits
 
 Feed = Callable[[bytes], list]
@@ -371,3 +372,10 @@ def test_what_cannot_begin_a_head_is_refused_at_its_first_byte() -> None:
         with pytest.raises(HandshakeError, match="does not begin a line of HTTP") as caught:
             HeadReader(Limits()).feed(first)
         assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("feeding", [whole, byte_by_byte])
+def test_what_follows_an_interim_response_is_refused_at_its_first_byte_too(feeding: Feed) -> None:
+    interim, wrong = b"HTTP/1.1 100 Continue\r\n\r\n", b"\xffHTTP/1.1 101 x\r\n\r\n"
+    with pytest.raises(HandshakeError, match="does not begin a line of HTTP"):
+        read(feeding(interim + wrong), is_request=False)

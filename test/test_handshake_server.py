@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ws4py.exc import HandshakeError
-from ws4py.handshake import HeadReader, ServerHandshake, make_environ
+from ws4py.handshake import ServerHandshake
+from ws4py.heads import HeadReader, make_environ
 from ws4py.limits import Limits
 
 ACCEPT = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

@@ -29,6 +29,7 @@ LAYERS = {
     "framing": 1,
     "messaging": 2,
     "headers": 1,
+    "heads": 2,
     "deflate": 2,
     "streaming": 3,
     "_body": 3,
@@ -40,6 +41,7 @@ LAYERS = {
     "pollers": 4,
     "loop": 4.1,
     "outgoing": 4.1,
+    "state": 4.08,
     "sending": 4.2,
     "draining": 4.2,
     "closing": 4.25,
@@ -58,6 +60,7 @@ LAYERS = {
     "client.asyncioclient": 6,
     "server": 6,
     "server._accept": 6,
+    "server._environs": 5,
     "server._opening": 6,
     "server._sockets": 6,
     "server.standalone": 6,
@@ -82,6 +85,7 @@ ADAPTER_LAYERS = (6, 7, 7.1)
 
 # Imports inside one layer: (importer, imported). A new line here is a decision about the design.
 SAME_LAYER = {
+    ("masking", "_speedups"),
     ("server.cherrypyserver", "server._cheroot"),
     ("client.tornadoclient", "client.asyncioclient"),
     ("server.tornadoserver", "server._iostream"),

@@ -186,6 +186,43 @@ def test_what_a_watcher_unwatches_is_not_called_in_the_same_turn(loop: Loop) -> 
             sock.close()
 
 
+def test_a_descriptor_that_is_handed_on_stays_in_the_poller(loop: Loop) -> None:
+    seen: list[str] = []
+    here, there = socket.socketpair()
+    with here, there:
+        loop.watch(here.fileno(), lambda *_: seen.append("first"))
+        register, loop.poller.register = loop.poller.register, None
+        loop.hand_on(
+            here.fileno(), lambda: loop.watch(here.fileno(), lambda *_: seen.append("second"))
+        )
+        loop.poller.register = register
+        there.send(b"x")
+        turns(loop)
+        loop.unwatch(here.fileno())
+    assert seen == ["second"]
+
+
+def test_a_descriptor_that_nobody_takes_is_polled_no_more(loop: Loop) -> None:
+    seen: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("not taken")
+
+    here, there = socket.socketpair()
+    with here, there:
+        there.send(b"x")
+        loop.watch(here.fileno(), lambda *_: seen.append("first"))
+        with pytest.raises(RuntimeError, match="not taken"):
+            loop.hand_on(here.fileno(), fail)
+        loop.call_soon(lambda: None)
+        turns(loop)
+        assert not seen
+        loop.watch(here.fileno(), lambda *_: seen.append("second"))
+        turns(loop)
+        loop.unwatch(here.fileno())
+    assert seen == ["second"]
+
+
 def test_timers_run_after_what_could_be_read_by_then(loop: Loop) -> None:
     ours, theirs = socket.socketpair()
     seen: list[str] = []

@@ -1,4 +1,4 @@
-"""Masking: pure Python and wsaccel do what the RFC's formula says, at every size."""
+"""Masking: pure Python, and what is compiled, do what the RFC's formula says, at every size."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ws4py import masking
 
 KEY = b"\x37\xfa\x21\x3d"
-AROUND_THE_STRIDES = range(4090, 4103)
-ODD_SIZES = [1021, 4999, 8191, 8193, 65535, 65537, 100_003]
+AROUND_THE_STRIDES = range(1018, 1031)
+ODD_SIZES = [2039, 4999, 8191, 8193, 65535, 65537, 100_003]
 SIZES = [*range(301), *AROUND_THE_STRIDES, *ODD_SIZES]
 
 Mask = Callable[[bytes, bytes], bytes]
@@ -30,7 +30,7 @@ def sample(size: int) -> bytes:
 
 @pytest.fixture(params=["pure Python", "as found"])
 def mask(request: pytest.FixtureRequest) -> Mask:
-    """Both doors; where wsaccel is not installed they are one."""
+    """Both doors; where nothing is compiled they are one."""
     return masking._mask_pure if request.param == "pure Python" else masking.mask
 
 
@@ -38,7 +38,7 @@ def test_the_example_of_the_rfc_is_masked_as_printed(mask: Mask) -> None:
     assert mask(b"Hello", KEY) == bytes.fromhex("7f9f4d5158")
 
 
-@pytest.mark.parametrize("size", [0, 1, 5, 4096])
+@pytest.mark.parametrize("size", [0, 1, 5, 1024])
 def test_the_result_is_bytes_for_bytes_and_bytearrays(mask: Mask, size: int) -> None:
     data = sample(size)
     for given_data in (data, bytearray(data)):

@@ -236,20 +236,23 @@ def test_data_can_be_set() -> None:
         message.data = None
 
 
-def test_a_message_grows_in_one_bytearray() -> None:
+def test_short_pieces_of_a_message_are_kept_together_and_long_ones_as_they_are() -> None:
     message = BinaryMessage(b"a")
-    message.extend(b"b")
-    growing = message._data
-    message.extend(b"c")
-    assert message._data is growing
-    assert growing == b"abc"
+    long = bytes(64 * 1024)
+    for piece in (b"b", b"c", b"d", long, b"e", b"f"):
+        message.extend(piece)
+    assert message._data == [b"a", b"bcd", long, b"ef"]
+    assert message._data[2] is long
+    assert message.data == b"abcd" + long + b"ef"
 
 
-@given(st.lists(st.binary(max_size=20), max_size=8))
+@given(st.lists(st.binary(max_size=20) | st.just(bytes(20_000)), max_size=8))
 def test_a_message_that_grew_is_what_it_was_extended_with(pieces: list[bytes]) -> None:
     message = BinaryMessage(b"")
-    for piece in pieces:
+    for number, piece in enumerate(pieces):
         message.extend(piece)
+        if number % 3 == 2:
+            assert message.data == b"".join(pieces[: number + 1])
     assert message.data == b"".join(pieces)
 
 

@@ -331,6 +331,25 @@ def test_shutdown_does_not_wait_for_longer_than_the_close_timeout() -> None:
             assert read_exactly(sock, 2)[0] == 0x88
 
 
+def test_who_has_been_answered_gets_a_close_when_another_ends_the_server_meanwhile() -> None:
+    class Ends(WebSocket):
+        def opened(self) -> None:
+            server.shutdown()
+
+    server = WebSocketServer(("127.0.0.1", 0), Ends, limits=Limits(close_timeout=0.1))
+    address = ("127.0.0.1", server.server_address[1])
+    together = [socket.create_connection(address, TIMEOUT) for _ in range(5)]
+    for sock in together:
+        sock.sendall(HANDSHAKE)
+    server.serve_forever()
+    server.server_close()
+    for sock in together:
+        with sock:
+            head, _, rest = read_to_end(sock).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 101 ")
+            assert rest[:1] == b"\x88"
+
+
 def test_shutdown_in_a_callback_ends_the_server() -> None:
     class Ends(Recorder, WebSocket):
         def received_message(self, _message: Any) -> None:

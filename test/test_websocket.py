@@ -281,12 +281,6 @@ def test_a_constructor_does_not_overwrite_the_heartbeat_of_its_class() -> None:
     assert WebSocket(RecordingSocket()).heartbeat_freq is None
 
 
-def test_a_subclass_that_has_not_called_init_has_its_methods() -> None:
-    ws = WebSocket.__new__(WebSocket)
-    assert ws.terminated is False
-    assert ws.heartbeat_freq is None
-
-
 def test_a_websocket_works_on_what_has_recv_and_sendall_alone() -> None:
     class Bare:
         def __init__(self) -> None:

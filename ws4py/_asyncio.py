@@ -458,7 +458,7 @@ class Room:
                     return
                 future = self._loop.create_future()
                 waken = partial(wake, future)
-                websocket._waiters.append(partial(call_soon, self._loop, waken))
+                websocket._waiters += (partial(call_soon, self._loop, waken),)
             await future
 
     def _is_needed(self) -> bool:

@@ -271,6 +271,10 @@ class WebSocket(websocket.WebSocket):
         if task.cancelled() and not self._ending:
             logger.info("A callback was cancelled, which closes its websocket")
             self._close_failed()
+        error = None if task.cancelled() else task.exception()
+        # Those have ended the loop already, and need no word of asyncio's about the task.
+        if error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
+            self._crashed(error)
         if task is self._main:
             self._main = None
         else:
@@ -315,7 +319,7 @@ class WebSocket(websocket.WebSocket):
         seconds = self.limits.close_timeout
         if self._deadline is None and seconds is not None:
             late = partial(self._drop, f"a callback did not return in {seconds} s")
-            self._deadline = self._driver.call_later(seconds, late)
+            self._start_timer("_deadline", seconds, self.stream, late)
 
     def _drop(self, why: str) -> None:
         if self._finishing:

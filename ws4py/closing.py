@@ -35,21 +35,36 @@ class Closing(Sender):
     stream: Any
     environ: dict[str, Any] | None
 
-    close_received = False
-    close_code: int | None = None
-    close_reason: str | None = None
-    #: Bytes that came with the opening handshake and have not been processed yet.
-    buf = b""
-
     _is_client = False
-    # The application has failed: it gets no more messages.
-    _failed = False
-    _lost = False
-    # What is known of the end, if no Close has come.
-    _reason: str | None = None
-    _deadline: Cancellable | None = None
-    # What looks whether the kernel takes what is queued.
-    _drain_timer: Cancellable | None = None
+
+    __slots__ = (
+        "_deadline",
+        "_drain_timer",
+        "_failed",
+        "_lost",
+        "_reason",
+        "buf",
+        "close_code",
+        "close_reason",
+        "close_received",
+        "environ",
+        "stream",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.close_received = False
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+        #: Bytes that came with the opening handshake and have not been processed yet.
+        self.buf = b""
+        # The application has failed: it gets no more messages.
+        self._failed = self._lost = False
+        # What is known of the end, if no Close has come.
+        self._reason: str | None = None
+        self._deadline: Cancellable | None = None
+        # What looks whether the kernel takes what is queued.
+        self._drain_timer: Cancellable | None = None
 
     @property
     def _masks(self) -> bool:
@@ -119,19 +134,15 @@ class Closing(Sender):
         message = CloseControlMessage(code, reason)
         if message.data and not is_valid_closing_code(code or 0):
             raise ValueError(f"{code} is not a code that a Close frame can have")
-        driver, stream = self._driver, self.stream
+        stream = self.stream
         if not self._write_close(message.single(self._masks), at_once):
             logger.debug("A websocket that is closing or has ended was closed again")
             return
         seconds = self.limits.close_timeout
         if seconds is not None:
-            late = partial(self._drop_late, stream, seconds)
-            self._keep_timer("_deadline", driver.call_later(seconds, late), stream)
+            late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
+            self._start_timer("_deadline", seconds, stream, late)
         self._settle()
-
-    def _drop_late(self, stream: Stream, seconds: float) -> None:
-        if self.stream is stream:
-            self._drop(f"the peer did not end the connection in {seconds} s")
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""
@@ -150,17 +161,14 @@ class Closing(Sender):
 
         In another thread than the driver's, the driver may have become one of the past.
         """
+        stream = self.stream
         if seconds is None:
             seconds = self.limits.write_timeout
         if seconds is None or self._drain_timer is not None or driver is not self._driver:
             return
-        stream = self.stream
-        timer = driver.call_later(seconds, partial(self._check_progress, stream))
-        self._keep_timer("_drain_timer", timer, stream)
+        self._start_timer("_drain_timer", seconds, stream, self._check_progress)
 
-    def _check_progress(self, stream: Stream) -> None:
-        if self.stream is not stream:
-            return
+    def _check_progress(self) -> None:
         self._drain_timer = None
         timeout = self.limits.write_timeout
         if not self._draining or self._over or timeout is None:

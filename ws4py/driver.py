@@ -167,7 +167,8 @@ class Visitors:
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
-        self._idents: list[int] = []
+        # Seldom there are any, and of an empty tuple there is only one.
+        self._idents: tuple[int, ...] = ()
 
     @contextmanager
     def visit(self, ident: int) -> Iterator[None]:
@@ -182,20 +183,21 @@ class Visitors:
 
     def enter(self, ident: int) -> None:
         """Add a visitor."""
-        self._idents.append(ident)
+        self._idents += (ident,)
 
     def leave(self, ident: int) -> None:
         """Remove a visitor that has entered, unless it has left for good since."""
         if ident in self._idents:
-            self._idents.remove(ident)
+            at = self._idents.index(ident)
+            self._idents = self._idents[:at] + self._idents[at + 1 :]
 
     def leave_for_good(self, ident: int) -> None:
         """Remove a visitor: it does nothing more to the connection."""
-        self._idents[:] = [each for each in self._idents if each != ident]
+        self._idents = tuple(each for each in self._idents if each != ident)
 
     def wait_for_others(self, ident: int, give_way: Callable[[], object]) -> None:
         """Call ``give_way``, without the lock, until there is no visitor but this one."""
-        while any(each != ident for each in self._idents):
+        while self._idents and any(each != ident for each in self._idents):
             self._lock.release()
             try:
                 give_way()

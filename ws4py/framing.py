@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from struct import pack
-from typing import Union
+from typing import Any, Callable, Union
 
 from ws4py import masking
 from ws4py.exc import FrameTooLargeException, ProtocolException
@@ -38,6 +38,9 @@ OPCODES = frozenset(
 MAX_CONTROL_PAYLOAD = 125
 
 Data = Union[bytes, bytearray]
+
+#: The bit of a header's first byte that ends a message.
+FIN = 0x80
 
 #: The bit of a header's first byte that an extension may use; added to an opcode, it says so.
 RSV1 = 0x40
@@ -132,6 +135,124 @@ def _decode_length(field: bytes) -> int:
     return length
 
 
+#: Messages that ``take_messages`` takes at most, so that their owner gets to them soon.
+AT_ONCE = 64
+_TURNS = range(AT_ONCE)
+
+_from_bytes = int.from_bytes
+_new = object.__new__
+
+#: Of a short masked frame: the length of its payload, that in bits, and what turns a key into a
+#: keystream, see ``_take_messages_pure``.
+Shape = tuple[int, int, int, int]
+
+
+def _shape(length: int) -> Shape:
+    words = -(-length // 4)
+    return length, 8 * length, sum(1 << 32 * i for i in range(words + 1)), 8 * (4 * words - length)
+
+
+_SHAPES = tuple(map(_shape, range(MAX_CONTROL_PAYLOAD + 1)))
+
+# By the second byte of a header: where frames have to be masked, and where they must not be.
+_MASKED = (*[None] * 0x80, *_SHAPES, None, None)
+_UNMASKED = (None,) * 0x100
+
+
+# A short masked frame, as clients send most, is read as one integer: its key and behind it its
+# payload. The key times 1 + 2**32 + 2**64 ... is the key again and again; cut at the end and XORed
+# with all of it, that clears the key and unmasks the payload. This takes 0.55 µs where slices of
+# key and payload and a call of ``mask`` took 0.92. To make the message without a call of its class
+# saves 0.05 more, to do all in one loop without a function for each message as much again.
+def _take_messages_pure(  # noqa: C901
+    buf: Data,
+    pos: int,
+    is_masked: bool,
+    most: float,
+    text: Callable[[bytes], Any],
+    binary: Callable[[bytes], Any],
+    /,
+) -> tuple[list[Any], int]:
+    messages: list[Any] = []
+    shapes, mask_bit, head = (_MASKED, 0x80, 6) if is_masked else (_UNMASKED, 0, 2)
+    text_is_bare = getattr(text, "_bare", None) is text
+    binary_is_bare = getattr(binary, "_bare", None) is binary
+    size = len(buf)
+    last = size - 2
+    for _ in _TURNS:
+        if not 0 <= pos <= last:
+            break
+        first = buf[pos]
+        if first != 0x81 and first != 0x82:
+            break
+        shape = shapes[buf[pos + 1]]
+        if shape is not None:
+            length, bits, repeat, cut = shape
+            end = pos + 6 + length
+            if end > size or length > most:
+                break
+            both = _from_bytes(buf[pos + 2 : end], "big")
+            payload = (both ^ (both >> bits) * repeat >> cut).to_bytes(length, "big")
+        else:
+            length = buf[pos + 1] - mask_bit
+            start = pos + head
+            if length == 126 and start + 2 <= size:
+                length = buf[pos + 2] << 8 | buf[pos + 3]
+                start += 2
+                if length < 126:
+                    break
+            elif not 0 <= length < 126:
+                break
+            end = start + length
+            if end > size or length > most:
+                break
+            part = buf[start:end]
+            if is_masked:
+                payload = masking.mask(part, buf[start - 4 : start])
+            else:
+                payload = part if type(part) is bytes else bytes(part)
+        if first == 0x82:
+            if binary_is_bare:
+                message = _new(binary)  # type: ignore[arg-type]
+                message._data = payload
+            else:
+                message = binary(payload)
+        elif payload.isascii() or _is_utf8(payload):
+            if text_is_bare:
+                message = _new(text)  # type: ignore[arg-type]
+                message._data = payload
+            else:
+                message = text(payload)
+        else:
+            break
+        message.completed = True
+        messages.append(message)
+        pos = end
+    return messages, pos
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+#: ``take_messages(buf, pos, is_masked, most, text, binary)`` returns a list of the messages that
+#: stand in ``buf`` from ``pos`` on, in order, and where it stopped.
+#:
+#: It takes what is beyond doubt, ``AT_ONCE`` messages at most: data messages of one frame, which is
+#: whole, has no RSV bits, is masked as ``is_masked`` says and has a payload of ``most`` bytes and
+#: less than 64 KiB, which is UTF-8 if it is text. It stops at anything else, right or wrong, which
+#: :func:`decode_header` then tells. It raises nothing for what a peer sends.
+#:
+#: ``text`` and ``binary`` are called with the payload of a message to make it; its ``completed`` is
+#: set to True. That is done without a call for a class that is its own ``_bare``, which a subclass
+#: does not inherit: its ``__init__``, given bytes, does nothing but set ``_data``.
+take_messages = _take_messages_pure if masking.speedups is None else masking.speedups.take_messages
+
+
 def encode_header(fin: int, opcode: int, length: int, key: bytes = b"", rsv: int = 0) -> bytes:
     """Return a header; ``key`` is the masking key if there is one, ``rsv`` the three RSV bits."""
     first = fin << 7 | rsv << 4 | opcode
@@ -141,6 +262,41 @@ def encode_header(fin: int, opcode: int, length: int, key: bytes = b"", rsv: int
     if length < 0x10000:
         return pack("!BBH", first, masked | 126, length) + key
     return pack("!BBQ", first, masked | 127, length) + key
+
+
+def _heads(mask_bit: int) -> dict[int, tuple[bytes, ...]]:
+    """Return the first two bytes of short data frames, by the first one and the length."""
+    return {
+        first: tuple(bytes((first, mask_bit | n)) for n in range(MAX_CONTROL_PAYLOAD + 1))
+        for first in (FIN | OPCODE_TEXT, FIN | OPCODE_BINARY)
+    }
+
+
+_PLAIN_HEADS, _MASKED_HEADS = _heads(0), _heads(0x80)
+
+
+# Looking headers up takes a short frame from 0.26 to 0.09 µs, from 0.67 to 0.37 if it is masked.
+def _encode_frame_pure(first: int, payload: Data, key: bytes = b"", /) -> bytes:
+    length = len(payload)
+    if length <= MAX_CONTROL_PAYLOAD and first in _PLAIN_HEADS:
+        if not key:
+            return _PLAIN_HEADS[first][length] + payload
+        if len(key) == 4:
+            _, bits, repeat, cut = _SHAPES[length]
+            both = _from_bytes(key + payload, "big")
+            masked = (both ^ (both >> bits) * repeat >> cut).to_bytes(length, "big")
+            return _MASKED_HEADS[first][length] + key + masked
+    if not 0 <= first <= 0xFF:
+        raise ValueError(f"the first byte of a header is 0 to 255 and not {first}")
+    header = encode_header(first >> 7, first & 0x7F, length, key)
+    return header + (masking.mask(payload, key) if key else payload)
+
+
+#: ``encode_frame(first, payload, key=b"")`` returns a whole frame: ``first`` is the first byte of
+#: its header (FIN, RSV bits, opcode), ``key`` the masking key if it is to be masked.
+#:
+#: It raises ValueError if ``first`` is no byte, or the key has neither four bytes nor none.
+encode_frame = _encode_frame_pure if masking.speedups is None else masking.speedups.encode_frame
 
 
 class Uncompressed:

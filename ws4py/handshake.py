@@ -1,9 +1,9 @@
 """The opening handshake (:rfc:`6455#section-4`), both sides, without any I/O.
 
 A request comes as a WSGI environ, whoever read it: our own servers make one of the head that
-:class:`HeadReader` collects, a WSGI server hands over its own. So there is one place that judges
-requests. What is wrong is a HandshakeError, which carries the status and the headers of the
-answer; :func:`refusal` makes the answer of it.
+:class:`ws4py.heads.HeadReader` collects, a WSGI server hands over its own. So there is one place
+that judges requests. What is wrong is a HandshakeError, which carries the status and the headers of
+the answer; :func:`refusal` makes the answer of it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 from http import HTTPStatus
 from os import urandom
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes, urlsplit
 
 from ws4py.deflate import PerMessageDeflate
 from ws4py.exc import HandshakeError
-from ws4py.headers import TOKEN, check_tokens, is_token, parse_extensions, split_list
-from ws4py.limits import Limits
+from ws4py.headers import check_tokens, is_listed, parse_extensions, split_list
+from ws4py.heads import Fields, build_head
 
 #: What is appended to a key before it is hashed (:rfc:`6455#section-1.3`).
 WS_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -35,133 +34,14 @@ PROTOCOLS = "Sec-WebSocket-Protocol"
 #: The header that names extensions.
 EXTENSIONS = "Sec-WebSocket-Extensions"
 
-Fields = list[tuple[str, str]]
+_UPGRADE: Fields = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
+#: Of 16 bytes in Base64.
+_is_key = re.compile(r"[A-Za-z0-9+/]{22}==").fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
-# Space around the value is left to strip(): two repeats that both match it would try, before they
-# refuse a line, each way to share it out.
-_match_field = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
 # RFC 3986 3.2.2, but for a comma: that is what a server makes of two of them.
 is_host = re.compile(r"(\[[0-9a-z:.%~_-]+\]|[\w.~%!$&'()*+;=-]+)(:\d*)?", re.A | re.I).fullmatch
-_match_request = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _match_status = re.compile(r"HTTP/1\.(\d) (\d{3})(?: [^\x00-\x08\x0a-\x1f\x7f]*)?").fullmatch
-_is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
-
-
-class Head(NamedTuple):
-    """The head of a request or response: its first line and its header fields."""
-
-    line: str
-    fields: Fields
-
-
-class HeadReader:
-    """Collects the head of a request or response out of chunks of any size.
-
-    Interim responses (:rfc:`9110#section-15.2`) before the response are read, and left out.
-
-    Args:
-        limits: ``max_line``, ``max_head`` and ``max_headers`` bound it.
-        is_request: Whether an error is to be answered, so that it needs a status.
-
-    ``rest`` is what came after the head.
-    """
-
-    def __init__(self, limits: Limits, is_request: bool = True) -> None:
-        self._limits = limits
-        self._is_request = is_request
-        self._lines: list[str] = []
-        self._size = 0
-        self.rest = b""
-
-    def feed(self, data: bytes) -> Head | None:
-        """Take more bytes; return the head once it is complete.
-
-        Raises:
-            HandshakeError: It is longer than the limits allow, or not a head at all.
-        """
-        received = self.rest + data
-        if not self._lines and received and not _may_begin(received[0]):
-            raise self._error(f"{received[:8]!r} does not begin a line of HTTP", 400)
-        *lines, rest = received.split(b"\r\n")
-        for position, line in enumerate(lines):
-            self._count(len(line) + 2)
-            if line:
-                self._lines.append(line.decode("latin-1"))
-                continue
-            head = self._complete()
-            if self._is_request or not _is_interim(head.line):
-                self.rest = b"\r\n".join([*lines[position + 1 :], rest])
-                return head
-            self._lines = []
-        self.rest = rest
-        self._count(0, len(rest))
-        return None
-
-    def _count(self, taken: int, waiting: int = 0) -> None:
-        limits = self._limits
-        self._size += taken
-        for size, most, what, status in (
-            (taken or waiting, limits.max_line, "a line", 431 if self._lines else 414),
-            (self._size + waiting, limits.max_head, "the head", 431),
-            (len(self._lines) - 1, limits.max_headers, "the number of headers", 431),
-        ):
-            if most is not None and size > most:
-                raise self._error(f"{what} is over the limit of {most}", status)
-
-    def _complete(self) -> Head:
-        if not self._lines:
-            raise self._error("the first line is empty", 400)
-        fields = []
-        for line in self._lines[1:]:
-            match = _match_field(line)
-            if match is None:
-                raise self._error(f"{line!r} is not a header", 400)
-            fields.append((match[1], match[2].strip(" \t")))
-        return Head(self._lines[0], fields)
-
-    def _error(self, message: str, status: int) -> HandshakeError:
-        return HandshakeError(message, status if self._is_request else None)
-
-
-def _may_begin(byte: int) -> bool:
-    """Say whether a head may begin so; TLS, for one, does not, and would be waited for in vain."""
-    return 0x20 < byte < 0x7F or byte == 0x0D
-
-
-def make_environ(head: Head, scheme: str = "http") -> dict[str, Any]:
-    """Turn the head of a request into a WSGI environ (PEP 3333), without its ``wsgi.`` streams.
-
-    Raises:
-        HandshakeError: It is not an HTTP/1 request.
-    """
-    match = _match_request(head.line)
-    if match is None or match[3] != "1":
-        raise HandshakeError(f"{head.line!r} is not an HTTP/1.1 request", 400)
-    try:
-        target = urlsplit(match[2] if match[2][0] != "/" else "//host" + match[2])
-    except ValueError as error:
-        raise HandshakeError(f"{match[2]!r} is not a request target", 400) from error
-    if not target.netloc:
-        raise HandshakeError(f"{match[2]!r} is neither a path nor a URL", 400)
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": match[1],
-        "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(target.path or "/").decode("latin-1"),
-        "QUERY_STRING": target.query,
-        "SERVER_PROTOCOL": f"HTTP/{match[3]}.{match[4]}",
-        "wsgi.url_scheme": scheme,
-    }
-    for name, value in head.fields:
-        key = name.upper().replace("-", "_")
-        if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
-            key = "HTTP_" + key
-        if key in environ and key in ("HTTP_HOST", "CONTENT_LENGTH"):
-            raise HandshakeError(f"two {name} headers", 400)
-        # A name with an underscore would pass for the one with a hyphen.
-        if "_" not in name:
-            environ[key] = f"{environ[key]}, {value}" if key in environ else value
-    return environ
 
 
 class Accepted(NamedTuple):
@@ -206,14 +86,10 @@ class ServerHandshake:
         _require_upgrade(environ)
         key = _require_key(environ)
         agreed = self._agree(environ)
-        headers = [
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", accept_token(key)),
-        ]
+        headers = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_token(key))]
         if agreed.protocols:
             headers.append((PROTOCOLS, agreed.protocols[0]))
-        return agreed._replace(headers=headers + agreed.headers)
+        return Accepted(headers + agreed.headers, agreed.protocols, agreed.extensions)
 
     def agree(self, environ: Mapping[str, Any]) -> Accepted:
         """Judge a request that a host is ready to switch, over any version of HTTP.
@@ -240,8 +116,11 @@ class ServerHandshake:
         return Accepted(headers, protocols, extensions)
 
     def _pick_extensions(self, environ: Mapping[str, Any]) -> list[str]:
+        value = environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS")
+        if not value:
+            return []
         try:
-            offers = parse_extensions(environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS", ""))
+            offers = parse_extensions(value)
         except ValueError as error:
             # "The recipient … MUST immediately _Fail the WebSocket Connection_" (section 9.1).
             raise HandshakeError(str(error), 400) from error
@@ -256,8 +135,11 @@ class ServerHandshake:
             raise HandshakeError(f"Origin {origin!r} is not allowed", 403)
 
     def _pick_protocol(self, environ: Mapping[str, Any]) -> list[str]:
-        asked = split_list(environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL", ""))
-        if not asked or not self.protocols:
+        value = environ.get("HTTP_SEC_WEBSOCKET_PROTOCOL")
+        if not value or not self.protocols:
+            return []
+        asked = split_list(value)
+        if not asked:
             return []
         for protocol in asked:
             if protocol in self.protocols:
@@ -271,18 +153,24 @@ def _require_upgrade(environ: Mapping[str, Any]) -> None:
     # "HTTP version MUST be at least 1.1"; servers that do not say which it was have seen to it.
     if environ.get("SERVER_PROTOCOL", "HTTP/1.1") in ("HTTP/1.0", "HTTP/0.9"):
         raise HandshakeError("the HTTP version must be 1.1 at least", 400)
-    for name, token, status in (
-        ("HTTP_UPGRADE", "websocket", 426),
-        ("HTTP_CONNECTION", "upgrade", 400),
-    ):
-        value = environ.get(name)
-        headers = [("Upgrade", "websocket"), ("Connection", "Upgrade")] if status == 426 else []
-        if not value:
-            raise HandshakeError(f"Header {name} is not defined", status, headers)
-        if token not in split_list(value.lower()):
-            raise HandshakeError(f"Illegal value for header {name}: {value}", status, headers)
+    _require_token(environ, "HTTP_UPGRADE", "websocket", 426, _UPGRADE)
+    _require_token(environ, "HTTP_CONNECTION", "upgrade", 400)
     if not environ.get("HTTP_HOST"):
         raise HandshakeError("Header HTTP_HOST is not defined", 400)
+
+
+def _require_token(
+    environ: Mapping[str, Any],
+    name: str,
+    token: str,
+    status: int,
+    headers: Sequence[tuple[str, str]] = (),
+) -> None:
+    value = environ.get(name)
+    if not value:
+        raise HandshakeError(f"Header {name} is not defined", status, headers)
+    if not is_listed(token, value.lower()):
+        raise HandshakeError(f"Illegal value for header {name}: {value}", status, headers)
 
 
 def _require_no_body(environ: Mapping[str, Any]) -> None:
@@ -296,13 +184,11 @@ def _require_key(environ: Mapping[str, Any]) -> str:
         raise HandshakeError(
             "Unhandled or missing WebSocket version",
             426,
-            [
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Version", VERSION),
-            ],
+            [*_UPGRADE, ("Sec-WebSocket-Version", VERSION)],
         )
     key: str = environ.get("HTTP_SEC_WEBSOCKET_KEY", "")
+    if _is_key(key):
+        return key
     try:
         decoded = b64decode(key.encode("latin-1"), validate=True)
     except (Base64Error, ValueError) as error:
@@ -322,22 +208,6 @@ def refusal(error: HandshakeError) -> tuple[str, Fields, bytes]:
         ("Content-Length", str(len(body))),
     ]
     return f"{status.value} {status.phrase}", headers, body
-
-
-def build_head(line: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """Return the bytes of a head.
-
-    Raises:
-        ValueError: The line, a name or a value has a character that it cannot carry.
-    """
-    if "\r" in line or "\n" in line:
-        raise ValueError(f"{line!r} is more than a line")
-    lines = [line]
-    for name, value in headers:
-        lines.append(f"{name}: {value}")
-        if not is_token(name) or _match_field(lines[-1]) is None:
-            raise ValueError(f"{lines[-1]!r} cannot be a header")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def build_switch(accepted: Accepted) -> bytes:
@@ -420,7 +290,7 @@ def check_response(
         found[name] = f"{found[name]}, {value}" if name in found else value
     if found.get("upgrade", "").lower() != "websocket":
         raise HandshakeError(f"Invalid Upgrade header: {found.get('upgrade')}")
-    if "upgrade" not in split_list(found.get("connection", "").lower()):
+    if not is_listed("upgrade", found.get("connection", "").lower()):
         raise HandshakeError(f"Invalid Connection header: {found.get('connection')}")
     if found.get("sec-websocket-accept") != accept_token(key):
         raise HandshakeError(f"Invalid challenge response: {found.get('sec-websocket-accept')}")

@@ -9,7 +9,15 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["TOKEN", "Extension", "check_tokens", "is_token", "parse_extensions", "split_list"]
+__all__ = [
+    "TOKEN",
+    "Extension",
+    "check_tokens",
+    "is_listed",
+    "is_token",
+    "parse_extensions",
+    "split_list",
+]
 
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 is_token = re.compile(TOKEN).fullmatch
@@ -64,6 +72,11 @@ def _parse_parameter(text: str) -> tuple[str, str | None]:
 def split_list(value: str) -> list[str]:
     """Return the elements of a comma-separated list; empty ones are left out."""
     return [element for element in _split(value, ",") if element]
+
+
+def is_listed(element: str, value: str) -> bool:
+    """Say whether ``element``, a token, is in a comma-separated list; most have one element."""
+    return value == element or element in split_list(value)
 
 
 def _split(value: str, separator: str) -> list[str]:

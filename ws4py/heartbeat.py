@@ -20,6 +20,8 @@ class Pulse:
     answers or a callback takes its time, nothing can be said of it.
     """
 
+    __slots__ = ("_due", "_frequency", "_pinged_at", "_websocket")
+
     def __init__(self, websocket: Any, frequency: float) -> None:
         self._websocket = websocket
         self._frequency = frequency
@@ -29,10 +31,11 @@ class Pulse:
     def schedule(self, seconds: float | None = None) -> None:
         """Beat by the timers of the websocket's driver: in ``seconds``, and so on."""
         self._websocket._heartbeat = self._websocket._driver.call_later(
-            self._frequency if seconds is None else seconds, self._tick
+            self._frequency if seconds is None else seconds, self
         )
 
-    def _tick(self) -> None:
+    def __call__(self) -> None:
+        """Beat, and see to it that this is called again; what the timer calls."""
         seconds = self.beat()
         if seconds is not None:
             self.schedule(seconds)

@@ -21,6 +21,11 @@ logger = getLogger("ws4py")
 
 #: Called with whether its descriptor can be read, and whether it can be written.
 Watcher = Callable[[bool, bool], object]
+
+#: Whether a descriptor is to be read, and to be written: the same pairs for all of them.
+_PAIRS = {(r, w): (r, w) for r in (False, True) for w in (False, True)}
+_NONE = _PAIRS[False, False]
+
 #: Seconds; no platform can be asked to poll for a month.
 _LONGEST_POLL = 3600.0
 
@@ -32,6 +37,12 @@ def ends_program(error: BaseException) -> bool:
     """
     is_exit = isinstance(error, (KeyboardInterrupt, SystemExit))
     return is_exit and threading.current_thread() is threading.main_thread()
+
+
+def _log_or_raise(error: BaseException) -> None:
+    if ends_program(error):
+        raise error
+    logger.error("An exception in the loop", exc_info=error)
 
 
 class Timer:
@@ -92,9 +103,11 @@ class Loop:
     def watch(self, fd: int, watcher: Watcher, read: bool = True, write: bool = False) -> None:
         """Call ``watcher`` whenever ``fd`` is ready for what is wanted of it.
 
-        One that is watched already has been closed meanwhile, and its number used again.
+        One that is watched already has been closed meanwhile, and its number used again; unless it
+        has been handed on.
         """
-        self.unwatch(fd)
+        if fd in self._watchers:
+            self.unwatch(fd)
         self._watchers[fd] = watcher
         try:
             self.want(fd, read, write)
@@ -105,7 +118,7 @@ class Loop:
     def want(self, fd: int, read: bool, write: bool) -> None:
         """Say what is wanted of a descriptor that is watched."""
         with self._lock:
-            wanted, was = (read, write), self._interests.get(fd, (False, False))
+            wanted, was = _PAIRS[read, write], self._interests.get(fd, _NONE)
             if wanted == was or fd not in self._watchers:
                 return
             # First, so that an exception of a signal's handler leaves no wrong note behind.
@@ -132,9 +145,22 @@ class Loop:
     def unwatch(self, fd: int) -> None:
         """Forget ``fd``, before it is closed."""
         with self._lock:
-            if self._watchers.pop(fd, None) is not None and any(self._interests.pop(fd, ())):
+            self._watchers.pop(fd, None)
+            if any(self._interests.pop(fd, ())):
                 self.poller.unregister(fd)
         self._wake_other()
+
+    def hand_on(self, fd: int, take: Callable[[], object]) -> None:
+        """Call ``take``, which is to watch ``fd`` in place of whoever does now.
+
+        It stays in the poller meanwhile. For the loop's thread, in which nothing is polled then.
+        """
+        self._watchers.pop(fd, None)
+        try:
+            take()
+        finally:
+            if fd not in self._watchers:
+                self.unwatch(fd)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` at the end of this turn."""
@@ -189,18 +215,20 @@ class Loop:
         for fd, readable, writable in self._poll():
             watcher = self._watchers.get(fd)
             if watcher is not None:
-                self._call(watcher, readable, writable)
+                try:
+                    watcher(readable, writable)
+                except BaseException as error:  # noqa: BLE001 - an application's
+                    _log_or_raise(error)
         self._call_timers()
         for _ in range(len(self._calls)):
-            self._call(self._calls.popleft())
+            self.call(self._calls.popleft())
 
-    def _call(self, callback: Callable[..., object], *arguments: bool) -> None:
+    def call(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` now; log an exception that it raises."""
         try:
-            callback(*arguments)
-        except BaseException as error:
-            if ends_program(error):
-                raise
-            logger.exception("An exception in the loop")
+            callback()
+        except BaseException as error:  # noqa: BLE001 - an application's
+            _log_or_raise(error)
 
     def _poll(self) -> Any:
         if not self.polls_writes:
@@ -210,10 +238,10 @@ class Loop:
     def _timeout(self) -> float | None:
         if self._calls:
             return 0
-        with self._lock:
-            if not self._timers:
-                return None
-            return min(max(0, self._timers[0].due - monotonic()), _LONGEST_POLL)
+        timers = self._timers  # Only this thread takes any out.
+        if not timers:
+            return None
+        return min(max(0, timers[0].due - monotonic()), _LONGEST_POLL)
 
     def _call_timers(self) -> None:
         if not self._timers:
@@ -227,7 +255,7 @@ class Loop:
                 callback, timer.callback = timer.callback, None
                 self._cancelled -= callback is None
             if callback is not None:
-                self._call(callback)
+                self.call(callback)
 
     def close(self) -> None:
         """Let go of the poller and of what wakes it. Nothing can be watched any more."""
@@ -235,7 +263,7 @@ class Loop:
             return
         self._closed = True
         for _ in range(len(self._calls)):
-            self._call(self._calls.popleft())
+            self.call(self._calls.popleft())
         self.unwatch(self._awake.fileno())
         self._watchers.clear()
         self._timers.clear()

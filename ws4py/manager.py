@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from logging import getLogger
 from threading import Lock, Thread
+from types import MethodType
 from typing import Any, Callable
 
 from ws4py.draining import check_drain, draining
@@ -91,7 +92,11 @@ class WebSocketManager(Threads, Thread):
         self.loop = Loop(self.poller)
         self.room = memoryview(bytearray(DEFAULT_READING_SIZE))
         self._stopped = self._has_run = self._drained = False
+        # Asked for with each message: without a call in between.
+        self.get_ident = threading.get_ident  # type: ignore[method-assign]
         self._drain: float | None = None
+        # Made once, for all websockets.
+        self._served = self._serve
         # Whether a callback may be running in the loop's thread.
         self._serving = True
 
@@ -136,7 +141,8 @@ class WebSocketManager(Threads, Thread):
             transport.unblock()
             transport.room = self.room
         try:
-            self.loop.watch(fd, partial(self._serve, websocket))
+            # What a partial does, in a quarter of its size.
+            self.loop.watch(fd, MethodType(self._served, websocket))
         except (OSError, ValueError):
             self.remove(websocket)
             raise
@@ -153,7 +159,7 @@ class WebSocketManager(Threads, Thread):
         if websocket.heartbeat_freq and not websocket._over:
             Pulse(websocket, websocket.heartbeat_freq).schedule()
         if websocket._pending():
-            self.loop.call_soon(partial(self._serve, websocket, True, False))
+            self.loop.call_soon(partial(self._serve_later, websocket, True))
 
     def remove(self, websocket: WebSocket) -> None:
         """Drive ``websocket`` no more. Its ``closed`` is not called: it goes on without us."""
@@ -165,13 +171,24 @@ class WebSocketManager(Threads, Thread):
             # What it has queued goes out with what is sent next.
             websocket._watched = websocket._draining = websocket._paused = False
 
+    def _serve_later(self, websocket: WebSocket, readable: bool) -> None:
+        if self.websockets.get(websocket._fd) is websocket:  # still
+            self._serve(websocket, readable, False)
+
     def _serve(self, websocket: WebSocket, readable: bool, writable: bool) -> None:
         """Let a websocket write and read, now that its descriptor is ready."""
-        if self.websockets.get(websocket._fd) is not websocket:
-            return
-        if self._write_and_read(websocket, readable):
-            waits = websocket._draining or websocket._paused
-            if waits or not websocket._reads_only or websocket._is_secure:
+        try:
+            if websocket._draining or websocket._paused or not websocket._reads_only:
+                goes_on = self._write_and_read(websocket, readable)
+            else:
+                goes_on = websocket.once()
+        except BaseException as error:
+            if ends_program(error):
+                raise
+            logger.exception("A websocket failed, and is ended")
+            goes_on = False
+        if goes_on:
+            if not websocket._reads_only or websocket._draining or websocket._paused:
                 self._update(websocket)
         elif not websocket._over:
             self._terminate(websocket)
@@ -188,20 +205,14 @@ class WebSocketManager(Threads, Thread):
             self._serving = serving
 
     def _write_and_read(self, websocket: WebSocket, readable: bool) -> bool:
-        try:
-            if websocket._draining and not websocket._writable():
-                return False
-            if websocket._paused and not websocket._read_on():
-                return False
-            if websocket._paused or not websocket._watched:
-                return True
-            # A read of TLS may have had to wait until its socket could be written.
-            return not (readable or websocket._is_secure) or websocket.once()
-        except BaseException as error:
-            if ends_program(error):
-                raise
-            logger.exception("A websocket failed, and is ended")
+        if websocket._draining and not websocket._writable():
             return False
+        if websocket._paused and not websocket._read_on():
+            return False
+        if websocket._paused or not websocket._watched:
+            return True
+        # A read of TLS may have had to wait until its socket could be written.
+        return not (readable or websocket._is_secure) or websocket.once()
 
     def _update(self, websocket: WebSocket) -> None:
         """Poll for what a websocket waits for now."""
@@ -212,7 +223,7 @@ class WebSocketManager(Threads, Thread):
             reads = websocket._watched and not websocket._paused
             wanted = transport.interest(reads, websocket._draining)
             self.loop.want(websocket._fd, *wanted)
-            websocket._reads_only = wanted == (True, False)
+            websocket._reads_only = wanted == (True, False) and not transport.holds_more
 
     # What a Driver does.
 
@@ -232,7 +243,7 @@ class WebSocketManager(Threads, Thread):
 
     def read_on(self, websocket: WebSocket) -> None:
         """Go on with what has had to wait, in the loop's next turn."""
-        self.loop.call_soon(partial(self._serve, websocket, False, False))
+        self.loop.call_soon(partial(self._serve_later, websocket, False))
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does, unless it cannot."""

@@ -16,6 +16,7 @@ from ws4py.framing import (
     OPCODE_TEXT,
     Frame,
 )
+from ws4py.masking import hasten
 
 __all__ = [
     "BinaryMessage",
@@ -27,6 +28,11 @@ __all__ = [
 ]
 
 Payload = Union[str, bytes, bytearray]
+
+_bytes = bytes  # where a parameter has its name
+
+#: Bytes from which on a piece of a message is kept as it is, until all are joined.
+_LARGE = 16 * 1024
 
 #: Close codes that only stand for something that no peer sent (:rfc:`6455#section-7.4.1`).
 NO_STATUS, ABNORMAL = 1005, 1006
@@ -44,13 +50,18 @@ class Message:
         TypeError: ``data`` is neither str, bytes nor bytearray, or a str without an encoding.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_data", "completed")
+
     #: Whether the frame with the FIN bit has come.
-    completed = False
+    completed: bool
+    # The payload; or as long as it grows, its pieces, of which the short ones are joined.
+    _data: bytes | list[bytes | bytearray]
 
     def __init__(self, opcode: int, data: Payload = b"", encoding: str | None = "utf-8") -> None:
         self.opcode = opcode
         self.encoding = encoding
-        self._data: bytes | bytearray = data if type(data) is bytes else self._encode(data)
+        self.completed = False
+        self._data = data if type(data) is bytes else self._encode(data)
 
     def _encode(self, data: Payload) -> bytes:
         if isinstance(data, (bytes, bytearray)):
@@ -62,11 +73,13 @@ class Message:
         return data.encode(self.encoding)
 
     @property
+    @hasten
     def data(self) -> bytes:
         """The payload."""
-        if isinstance(self._data, bytearray):
-            self._data = bytes(self._data)
-        return self._data
+        data = self._data
+        if not isinstance(data, bytes):
+            data = self._data = b"".join(data)
+        return data
 
     @data.setter
     def data(self, data: Payload) -> None:
@@ -78,9 +91,17 @@ class Message:
         Raises:
             TypeError: ``data`` is neither str, bytes nor bytearray.
         """
-        if not isinstance(self._data, bytearray):
-            self._data = bytearray(self._data)
-        self._data += self._encode(data)
+        piece = self._encode(data)
+        pieces: list[bytes | bytearray]
+        pieces = self._data if isinstance(self._data, list) else [self._data]
+        last = pieces[-1]
+        if len(piece) >= _LARGE:
+            pieces.append(piece)
+        elif isinstance(last, bytearray):
+            last += piece
+        else:
+            pieces.append(bytearray(piece))
+        self._data = pieces
 
     def single(self, mask: bool = False) -> bytes:
         """Return the message as one frame, masked with a new random key if ``mask`` is true."""
@@ -121,9 +142,16 @@ class TextMessage(Message):
 
     is_text = True
     is_binary = False
+    opcode = OPCODE_TEXT
+    encoding = "utf-8"
+    _bare: type  # see framing.take_messages
 
     def __init__(self, text: Any = None) -> None:
-        super().__init__(OPCODE_TEXT, text)
+        self.completed = False
+        self._data = text if type(text) is bytes else self._encode(text)
+
+
+TextMessage._bare = TextMessage
 
 
 class BinaryMessage(Message):
@@ -135,14 +163,21 @@ class BinaryMessage(Message):
 
     is_text = False
     is_binary = True
+    opcode = OPCODE_BINARY
+    encoding = None
+    _bare: type  # see framing.take_messages
 
     def __init__(self, bytes: Any = None) -> None:  # noqa: A002
-        super().__init__(OPCODE_BINARY, bytes, None)
+        self.completed = False
+        self._data = bytes if type(bytes) is _bytes else self._encode(bytes)
 
     def __len__(self) -> int:
-        return len(self._data)
+        return len(self.data)
 
     __str__ = Message.__repr__
+
+
+BinaryMessage._bare = BinaryMessage
 
 
 class CloseControlMessage(Message):
@@ -157,10 +192,9 @@ class CloseControlMessage(Message):
         TypeError: ``reason`` is neither str, bytes nor bytearray.
     """
 
-    completed = True
-
     def __init__(self, code: int | None = 1000, reason: Payload | None = "") -> None:
         super().__init__(OPCODE_CLOSE)
+        self.completed = True
         if code and not 0 < code < 1 << 16:
             raise ValueError(f"close code {code} does not fit into two bytes")
         self.code = code
@@ -175,10 +209,9 @@ class CloseControlMessage(Message):
 
 
 class _Probe(Message):
-    completed = True
-
     def __init__(self, opcode: int, data: Any) -> None:
         super().__init__(opcode, data)
+        self.completed = True
         if len(self._data) > MAX_CONTROL_PAYLOAD:
             raise ValueError(
                 f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes and not {len(self._data)}"

@@ -19,19 +19,17 @@ Every frame goes through ``_write``, under one lock that is never held while any
 from __future__ import annotations
 
 from collections import deque
-from threading import Lock
 from time import monotonic
-from typing import Callable
 
-from ws4py.deflate import Deflater
-from ws4py.driver import Driver, ThreadDriver, Visitors, is_broadcasting
+from ws4py.driver import is_broadcasting
 from ws4py.exc import QueueFull, Terminated
 from ws4py.framing import Fragments, Sendable, Uncompressed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
-from ws4py.transport import OFFER, Endpoint
+from ws4py.state import State
+from ws4py.transport import OFFER
 
 #: What gathers is written once it has this many bytes, or once it is this old in seconds.
-_GATHER_SIZE, _GATHER_TIME = 64 * 1024, 0.001
+_GATHER_SIZE, GATHER_TIME = 64 * 1024, 0.001
 
 #: Nobody's thread: the fragmented message that is open is continued when there is room.
 PAUSED = -1
@@ -44,70 +42,15 @@ def _size(item: Sendable | Fragments) -> int:
     return len(item) if isinstance(item, (bytes, Uncompressed)) else _GENERATOR_SIZE
 
 
-class Outgoing(Endpoint):
+class Outgoing(State):
     """The queue of a connection, and who may write to it when."""
 
     #: The bounds of this connection.
     limits = Limits()
     #: Whether replies to messages that came together are sent together.
     gather = True
-    #: How many messages of ``broadcast`` were not sent for want of room; see ``limits.when_full``.
-    dropped_messages = 0
 
-    _driver: Driver = ThreadDriver()
-    # Whether the opening handshake is over.
-    _connected = True
-    # What compresses messages, if that was negotiated.
-    _deflater: Deflater | None = None
-    _over = False
-    _close_sent = False
-    _broken = False
-    # The connection is to end when the callback that runs has returned.
-    _ending = False
-    # What the kernel said: the error itself would be a cycle, by its traceback.
-    _failure = ""
-
-    # The Close frame has its place in the queue: nothing may come after it.
-    _sealed = False
-    # Somebody has been asked to drain the queue, or to go on with the generator.
-    _draining = False
-    # When the kernel last took something of the queue.
-    _progress = 0.0
-    # Whether the peer has shown a sign of life since the heartbeat last looked.
-    _alive = False
-    # The newest Pong, while the kernel refuses bytes (section 5.5.3).
-    _pong: bytes | None = None
-    # The threads in ``run``, and in a callback: what the driver's ``get_ident`` says of them.
-    _reader: int | None = None
-    _busy: int | None = None
-    # Bytes in the queue that were sent by callbacks.
-    _answers = 0
-    # The thread whose frames gather.
-    _gatherer: int | None = None
-    _gathered_size = 0
-    _gathered_at = 0.0
-    # The thread that may write data frames, while a fragmented message is open.
-    _fragmenter: int | None = None
-    # The fragments that a loop's thread has not sent yet.
-    _source: Fragments | None = None
-    # What is put off until then. None as long as it can be: an empty deque takes 760 bytes, of the
-    # kind that keeps what is free around it from being used.
-    _deferred: deque[Sendable | Fragments] | None = None
-    _deferred_size = 0
-
-    def __init__(self) -> None:
-        if not hasattr(self, "_lock"):  # Else others may hold it, or wait for it.
-            self._lock = Lock()
-            self._visitors = Visitors(self._lock)
-        self._outgoing = bytearray()
-        self._gathered: list[Sendable] = []
-        # Wake those who wait until there is room, or until a fragmented message has ended.
-        self._waiters: list[Callable[[], object]] = []
-        # What every connection sets later is set here too: when the first ones of a class have not
-        # set it early, CPython gives each of the others a dict of its own, of 1.5 KiB.
-        self._alive = False
-        self._gatherer = None
-        self._gathered_size, self._gathered_at = 0, 0.0
+    __slots__ = ()
 
     def flush(self) -> None:
         """Send now what gathers until the messages that came together have been handled."""
@@ -133,8 +76,18 @@ class Outgoing(Endpoint):
         if (self._outgoing or self._deferred) and not self._make_room():
             return
         with self._lock:
-            while not self._push_in_turn(data, payload):
-                self._wait_turn()
+            if (
+                self._fragmenter is None
+                and self._connected
+                and self._transport is not None
+                and not (self._gathered or self._sealed or self._broken or self._ending)
+                and not self._over
+                and type(data) is bytes
+            ):
+                self._push(data, payload)
+            else:
+                while not self._push_in_turn(data, payload):
+                    self._wait_turn()
             dropped = self._sealed or self._ending
         if dropped and self._may_wait():
             self._driver.give_way()
@@ -164,19 +117,14 @@ class Outgoing(Endpoint):
         return True
 
     def _gather(self, frame: Sendable) -> None:
-        begins = not self._gathered
-        if begins:
-            self._gathered_size, self._gathered_at = 0, monotonic()
-        self._gathered.append(frame)
-        if begins:
+        if self._gathered:
+            self._gathered.append(frame)
+            self._gathered_size += len(frame)
+        else:
+            self._gathered_size, self._gathered_at = len(frame), monotonic()
+            self._gathered.append(frame)
             self._driver.gathers(self)
-        self._gathered_size += len(frame)
         if self._gathered_size >= _GATHER_SIZE:
-            self.flush()
-
-    def _flush_old(self, now: float) -> None:
-        """Send what has gathered, if that is for too long."""
-        if now - self._gathered_at > _GATHER_TIME:
             self.flush()
 
     @property
@@ -259,7 +207,7 @@ class Outgoing(Endpoint):
     def _wait(self) -> None:
         wake, wait = self._driver.make_waiter()
         me = self._driver.get_ident()
-        self._waiters.append(wake)
+        self._waiters += (wake,)
         self._visitors.enter(me)
         self._lock.release()
         try:
@@ -284,7 +232,7 @@ class Outgoing(Endpoint):
             self._lock.acquire()
 
     def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
+        waiters, self._waiters = self._waiters, ()
         for wake in waiters:
             wake()
 
@@ -356,19 +304,31 @@ class Outgoing(Endpoint):
                 self._failure = str(error)
                 self._drop_queue()
                 return
-        left = len(data) + len(payload) - sent
-        if not left:
-            return
-        self._outgoing += memoryview(data)[sent:]
-        self._outgoing += memoryview(payload)[max(0, sent - len(data)) :]
+        if sent < len(data) + len(payload):
+            self._keep(data, payload, sent)
+
+    def _keep(self, data: bytes, payload: bytes = b"", sent: int = 0) -> None:
+        """Queue what the kernel has not taken."""
+        self._queue(data, payload, sent)
         if self._busy == self._driver.get_ident():
-            self._answers += left
+            self._answers += len(data) + len(payload) - sent
+
+    def _queue(self, data: bytes, payload: bytes, sent: int) -> None:
+        """Queue all but the first ``sent`` bytes; of a large payload alone no copy is made."""
+        rest = memoryview(payload)[max(0, sent - len(data)) :]
+        if sent >= len(data) and not self._outgoing:
+            self._outgoing = rest
+            return
+        if not isinstance(self._outgoing, bytearray):
+            self._outgoing = bytearray(self._outgoing)
+        self._outgoing += memoryview(data)[sent:]
+        self._outgoing += rest
 
     def _drop_queue(self) -> None:
         """Send nothing more, and let nobody wait for it."""
         self._broken = True
         self._source = None
-        self._outgoing.clear()
+        self._outgoing = b""
         self._deferred = None
         self._deferred_size = 0
         self._wake()
@@ -436,17 +396,22 @@ class Outgoing(Endpoint):
 
     def _offer(self) -> int:
         """Offer the beginning of the queue to the kernel; return how many bytes it took."""
-        transport = self._transport
+        transport, outgoing = self._transport, self._outgoing
         if transport is None:
             return 0
         try:
-            with memoryview(self._outgoing) as queue, queue[:OFFER] as offer:
+            with memoryview(outgoing) as queue, queue[:OFFER] as offer:
                 sent = transport.write(offer)
         except OSError as error:
             self._failure = str(error)
             self._drop_queue()
             return 0
-        del self._outgoing[:sent]
+        if sent == len(outgoing):
+            self._outgoing = b""
+        elif isinstance(outgoing, bytearray):
+            del outgoing[:sent]
+        else:
+            self._outgoing = outgoing[sent:]
         return sent
 
     def _next_turn(self) -> None:

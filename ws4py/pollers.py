@@ -113,15 +113,15 @@ class EPollPoller:
 
     def poll_events(self, timeout: float | None = None) -> list[Ready]:
         """Poll once, for ``timeout`` seconds at most (None: no limit)."""
-        ended = select.EPOLLHUP | select.EPOLLERR
-        reads, writes = select.EPOLLIN | ended, select.EPOLLOUT | ended
         try:
             events = self.poller.poll(-1 if timeout is None else timeout)  # PyPy takes no None
         except (OSError, ValueError):
             if not self.poller.closed:
                 raise
             return []  # It has been closed meanwhile, by another thread.
-        return [(fd, bool(event & reads), bool(event & writes)) for fd, event in events]
+        # Whatever else there is, such as an error, counts as both.
+        read, write = select.EPOLLIN, select.EPOLLOUT
+        return [(fd, event != write, event != read) for fd, event in events]
 
 
 class KQueuePoller:

@@ -12,12 +12,13 @@ from logging import getLogger
 from os import urandom
 from time import monotonic
 from types import GeneratorType
-from typing import Any
+from typing import Any, Callable
 
 from ws4py.deflate import Deflater
 from ws4py.driver import Cancellable, broadcasting
 from ws4py.exc import Terminated
 from ws4py.framing import (
+    FIN,
     OPCODE_BINARY,
     OPCODE_CONTINUATION,
     OPCODE_PONG,
@@ -25,9 +26,10 @@ from ws4py.framing import (
     RSV1,
     Fragments,
     Uncompressed,
+    encode_frame,
     encode_header,
 )
-from ws4py.masking import mask
+from ws4py.masking import hasten, mask
 from ws4py.messaging import (
     NO_STATUS,
     CloseControlMessage,
@@ -53,11 +55,16 @@ class Sender(Outgoing):
     stream: Any
     close_received: bool
 
-    # When a message was compressed last; whether a timer looks at that.
-    _compressed_at = 0.0
-    _idle_timed = False
-    _idle_timer: Cancellable | None = None
+    __slots__ = ("_compressed_at", "_idle_timed", "_idle_timer")
 
+    def __init__(self) -> None:
+        super().__init__()
+        # When a message was compressed last; whether a timer looks at that.
+        self._compressed_at = 0.0
+        self._idle_timed = False
+        self._idle_timer: Cancellable | None = None
+
+    @hasten
     def send(self, payload: Any, binary: bool = False, compress: bool = True) -> None:
         """Send a message.
 
@@ -88,7 +95,11 @@ class Sender(Outgoing):
         if deflater is not None and compress and not _is_control(payload):
             self._send_compressed(deflater, payload, binary)
         elif type(payload) is bytes:
-            self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, payload)
+            opcode, stream = OPCODE_BINARY if binary else OPCODE_TEXT, self.stream
+            if len(payload) < _LARGE and stream is not None and not stream.always_mask:
+                self._write(encode_frame(FIN | opcode, payload))  # without two calls in between
+            else:
+                self._send_frame(opcode, payload)
         elif isinstance(payload, GeneratorType):
             self._send_fragments(_fragments(payload, binary))
         elif isinstance(payload, CloseControlMessage):
@@ -153,37 +164,47 @@ class Sender(Outgoing):
                 self._idle_timed = True
             stream = self.stream
         if starts:
-            self._time_idle(stream, seconds)
+            self._time_idle(stream, deflater, seconds)
 
-    def _time_idle(self, stream: Any, seconds: float) -> None:
-        timer = self._driver.call_later(seconds, partial(self._check_idle, stream))
-        self._keep_timer("_idle_timer", timer, stream)
+    def _time_idle(self, stream: Any, deflater: Deflater, seconds: float) -> None:
+        self._start_timer("_idle_timer", seconds, stream, partial(self._check_idle, deflater))
 
-    def _keep_timer(self, name: str, timer: Cancellable, stream: Any) -> None:
-        """Keep a timer of the connection of ``stream``, to be cancelled at its end.
+    def _check_idle(self, deflater: Deflater) -> None:
+        if deflater.idle_release is None:
+            return
+        left = self._compressed_at + deflater.idle_release - monotonic()
+        with self._lock:
+            if self._deflater is not deflater:
+                return
+            # What waits for its turn, or is in the middle of it, comes soon.
+            is_busy = self._fragmenter is not None or bool(self._gathered)
+            self._idle_timed = left > 0 or is_busy
+            stream = self.stream
+            if not self._idle_timed:
+                deflater.release()
+                return
+        self._time_idle(stream, deflater, left if left > 0 else _BUSY)
 
-        That may have come, and another connection have followed since.
+    def _start_timer(
+        self, name: str, seconds: float, stream: Any, call: Callable[[], object]
+    ) -> None:
+        """Have ``call`` made in ``seconds``, unless the connection of ``stream`` is over by then.
+
+        The timer is kept as ``name``, to be cancelled at the end of the connection. That may have
+        come already, and another connection have followed.
         """
+
+        def call_in_time() -> None:
+            if self.stream is stream:
+                call()
+
+        timer = self._driver.call_later(seconds, call_in_time)
         with self._lock:
             is_late = self._over or self.stream is not stream
             if not is_late:
                 setattr(self, name, timer)
         if is_late:
             timer.cancel()
-
-    def _check_idle(self, stream: Any) -> None:
-        deflater = self._deflater
-        if self.stream is not stream or deflater is None or deflater.idle_release is None:
-            return
-        left = self._compressed_at + deflater.idle_release - monotonic()
-        with self._lock:
-            # What waits for its turn, or is in the middle of it, comes soon.
-            is_busy = self._fragmenter is not None or bool(self._gathered)
-            self._idle_timed = left > 0 or is_busy
-            if not self._idle_timed:
-                deflater.release()
-        if self._idle_timed:
-            self._time_idle(stream, left if left > 0 else _BUSY)
 
     def ping(self, message: Payload = "") -> None:
         """Send a Ping with up to 125 bytes (:rfc:`6455#section-5.5.2`).
@@ -205,10 +226,10 @@ class Sender(Outgoing):
     def _build(self, opcode: int, payload: bytes, fin: bool = True) -> tuple[bytes, bytes]:
         """Return a frame, in two parts if its payload is large."""
         key = urandom(4) if self._masks else b""
+        if len(payload) < _LARGE:
+            return encode_frame(fin << 7 | opcode, payload, key), b""
         header = encode_header(fin, opcode, len(payload), key)
-        if key:
-            payload = mask(payload, key)
-        return (header, payload) if len(payload) >= _LARGE else (header + payload, b"")
+        return header, mask(payload, key) if key else payload
 
     def _send_pong(self, payload: bytes) -> None:
         """Answer a Ping; while the kernel refuses bytes only the newest one."""

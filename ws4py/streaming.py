@@ -2,15 +2,16 @@
 
 One generator parses whatever chunk it is sent. It suspends when its bytes run dry, and with 0 at
 every message, so that its owner takes one thing at a time and the order of the wire is kept. A
-frame that stands whole in the bytes becomes a message at once; what has come of a longer one is
-unmasked, validated and appended to its message, so the stream never holds a payload twice, and
-what cannot become UTF-8 is refused before the frame ends.
+frame that stands whole in the bytes becomes a message at once, short ones many at a time; what has
+come of a longer one is unmasked, validated and appended to its message, so the stream never holds
+a payload twice, and what cannot become UTF-8 is refused before the frame ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Optional, Union
+from math import inf
+from typing import Any, Optional, Union
 
 from ws4py.deflate import Inflater
 from ws4py.exc import (
@@ -32,6 +33,7 @@ from ws4py.framing import (
     Data,
     decode_header,
     more,
+    take_messages,
 )
 from ws4py.limits import Limits
 from ws4py.masking import mask
@@ -45,6 +47,8 @@ from ws4py.messaging import (
     TextMessage,
 )
 from ws4py.utf8validator import Utf8Validator
+
+OurValidator = Utf8Validator
 
 __all__ = ["Stream"]
 
@@ -64,6 +68,22 @@ def is_valid_closing_code(code: int) -> bool:
     return code in VALID_CLOSING_CODES or 3000 <= code <= 4999
 
 
+class _ListAtNeed:
+    """An attribute that becomes a list when it is first asked for: most connections never do."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        made: list[Any] = []
+        setattr(instance, self._name, made)
+        return made
+
+
+#: Of all streams that hold no messages ahead, so that not each has to have one: nothing adds to it.
+_NONE_AHEAD: list[DataMessage] = []
+
+
 class Stream:
     """What is parsed out of a peer's bytes, and how answers are built.
 
@@ -80,27 +100,38 @@ class Stream:
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.
         inflater: What inflates the peer's messages, if that was negotiated (:rfc:`7692`).
-        unread: How many bytes the parser holds and has not looked at; while it inflates, 1.
+        unread: How many bytes the parser holds and has not looked at, and how many messages are
+            ``ahead``; while it inflates, 1.
+        ahead: Messages that were parsed together with ``message``, the next one last. Who takes
+            one itself saves the parser a turn.
 
-    All of these but the last may be set at any time; they are read for each frame.
+    All of these but the last two may be set at any time; they are read whenever bytes are looked
+    at, which short messages that come together are at once.
     """
 
     limits = Limits()
+    pings: list[PingControlMessage] = _ListAtNeed()  # type: ignore[assignment]
+    pongs: list[PongControlMessage] = _ListAtNeed()  # type: ignore[assignment]
+    errors: list[CloseControlMessage] = _ListAtNeed()  # type: ignore[assignment]
+
+    __slots__ = ("__dict__", "__weakref__", "_rests", "always_mask", "expect_masking")
 
     def __init__(self, always_mask: bool = False, expect_masking: bool = True) -> None:
         self.message: DataMessage | None = None
-        self.pings: list[PingControlMessage] = []
-        self.pongs: list[PongControlMessage] = []
         self.closing: CloseControlMessage | None = None
-        self.errors: list[CloseControlMessage] = []
         self.always_mask = always_mask
         self.expect_masking = expect_masking
         self.inflater: Inflater | None = None
         self.unread = 0
+        self.ahead = _NONE_AHEAD
         self._partial: DataMessage | None = None
         self._fragments = self._size = 0
+        # The parser waits for a new message, and holds nothing: who finds some may take them.
+        self._rests = False
         self._inflating: Inflater | None = None
-        self._validator = Utf8Validator()
+        # Made for the first text that does not come whole.
+        self._validator: Any = None
+        self._takes_many = Utf8Validator is OurValidator
         self._parser: Generator[int, Data | None, None] | None = self.receiver()
         next(self._parser)
 
@@ -125,67 +156,107 @@ class Stream:
         """Whether ``message`` is there and complete."""
         return self.message is not None and self.message.completed
 
-    def receiver(self) -> Generator[int, Data | None, None]:
+    def receiver(self) -> Generator[int, Data | None, None]:  # noqa: C901 - the hot path
         """Parse until the peer closes or breaks the protocol, and swallow what follows."""
+        buf, pos = b"", 0
         try:
-            yield from self._frames()
+            while True:
+                limits = self.limits
+                if (
+                    self._partial is None
+                    and self.message is None
+                    and self._takes_many
+                    and limits.max_fragments != 0
+                ):
+                    most = limits.max_message_size
+                    messages, pos = take_messages(
+                        buf, pos, self.expect_masking, inf if most is None else most,
+                        TextMessage, BinaryMessage,
+                    )  # fmt: skip
+                    if messages:
+                        if pos == len(buf):
+                            buf, pos = b"", 0
+                        messages.reverse()
+                        self.message = messages.pop()
+                        self.ahead = messages
+                        while True:
+                            self.unread = len(buf) - pos + len(messages)
+                            late = yield 0
+                            if late:
+                                buf, pos = buf[pos:] + late, 0
+                                late = None
+                            if not messages:
+                                break
+                            if self.message is None:
+                                self.message = messages.pop()
+                        continue
+                    del messages
+                missing, fin, opcode, length, key, start = decode_header(
+                    buf, pos, PLAIN if self.inflater is None else COMPRESSED
+                )
+                end = start + length
+                if not missing:
+                    if (not key) is self.expect_masking:
+                        raise ProtocolException(f"a frame is {'masked' if key else 'not masked'}")
+                    if opcode & 0x8:
+                        missing = end - len(buf)
+                if missing > 0:
+                    buf, pos = buf[pos:], 0
+                    self._rests = (
+                        not buf
+                        and self._partial is None
+                        and self.message is None
+                        and self._takes_many
+                    )
+                    buf += (yield missing) or b""
+                    self._rests = False
+                    continue
+                if opcode & 0x8:
+                    self._control(opcode, mask(buf[start:end], key) if key else buf[start:end])
+                    if self.closing is not None:
+                        break
+                    pos = end
+                elif self._partial is None and self.message is not None:
+                    pass  # That one has not been taken: this frame waits.
+                else:
+                    self._admit(opcode, length)
+                    if end > len(buf):
+                        rest = self._long(opcode, fin, length, key, buf[start:])
+                        buf, pos = b"", 0
+                        buf = yield from rest
+                        del rest
+                    elif self._inflating is not None:
+                        pieces = self._inflate(
+                            self._inflating,
+                            opcode,
+                            mask(buf[start:end], key) if key else buf[start:end],
+                            fin,
+                        )
+                        meanwhile = yield from pieces
+                        buf, pos = (buf[end:] + meanwhile, 0) if meanwhile else (buf, end)
+                        del pieces, meanwhile
+                    else:
+                        self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
+                        pos = end
+                if self._partial is not None and not opcode & 0x8:
+                    continue
+                self.unread = len(buf) - pos
+                if not self.unread:
+                    buf, pos = b"", 0
+                late = yield 0
+                if late:
+                    buf = buf[pos:] + late
+                    late, pos = None, 0  # While it waits, it keeps nothing that it has parsed.
         except WebSocketException as error:
             self.errors.append(CloseControlMessage(error.code, str(error)))
+        buf = b""
         if self._partial is not None:
             self._partial = self.message = None
         self.inflater = self._inflating = None
         self.unread = 0
         yield 0
         while True:
-            yield from more(1)
-
-    def _frames(self) -> Generator[int, Data | None, None]:  # noqa: C901 - the hot path
-        buf, pos = b"", 0
-        while True:
-            missing, fin, opcode, length, key, start = decode_header(
-                buf, pos, PLAIN if self.inflater is None else COMPRESSED
-            )
-            end = start + length
-            if not missing:
-                if (not key) is self.expect_masking:
-                    raise ProtocolException(f"a frame is {'masked' if key else 'not masked'}")
-                if opcode & 0x8:
-                    missing = end - len(buf)
-            if missing > 0:
-                buf, pos = buf[pos:], 0
-                buf += yield from more(missing)
-                continue
-            if opcode & 0x8:
-                self._control(opcode, mask(buf[start:end], key) if key else buf[start:end])
-                if self.closing is not None:
-                    return
-                pos = end
-            elif self._partial is None and self.message is not None:
-                pass  # That one has not been taken: this frame waits.
-            else:
-                self._admit(opcode, length)
-                if end > len(buf):
-                    rest = self._long(opcode, fin, length, key, buf[start:])
-                    buf, pos = b"", 0
-                    buf = yield from rest
-                    del rest
-                elif self._inflating is not None:
-                    payload = mask(buf[start:end], key) if key else buf[start:end]
-                    meanwhile = yield from self._inflate(self._inflating, opcode, payload, fin)
-                    buf, pos = (buf[end:] + meanwhile, 0) if meanwhile else (buf, end)
-                    del payload, meanwhile
-                else:
-                    self._add(opcode, mask(buf[start:end], key) if key else buf[start:end], fin)
-                    pos = end
-            if self._partial is not None and not opcode & 0x8:
-                continue
-            self.unread = len(buf) - pos
-            if not self.unread:
-                buf, pos = b"", 0
-            late = yield 0
-            if late:
-                buf = buf[pos:] + late
-                late, pos = None, 0  # While it waits, it keeps nothing that it has parsed.
+            yield 1
 
     def _long(self, opcode: int, fin: int, length: int, key: bytes, chunk: bytes) -> Wait:
         """Take a payload that has not come whole, as it comes; return what follows it."""
@@ -267,6 +338,8 @@ class Stream:
         self.message = message
 
     def _validate(self, payload: bytes, last: int) -> None:
+        if self._validator is None:
+            self._validator = Utf8Validator()
         valid, whole, at, _ = self._validator.validate(payload)
         if not valid:
             raise TextFrameEncodingException(f"text is not UTF-8 at {payload[at : at + 4]!r}")
@@ -314,7 +387,7 @@ class Stream:
         if self._parser is not None:
             self._parser.close()
         self._parser = self.message = self._partial = self.inflater = self._inflating = None
-        self.pings, self.pongs, self.errors = [], [], []
+        self.pings, self.pongs, self.errors, self.ahead = [], [], [], []
 
 
 def _parse_close(payload: bytes) -> CloseControlMessage:

@@ -52,10 +52,10 @@ class Transport:
 
     #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
     closes = True
-    #: What a loop reads all its connections into, one after the other. Else each read would have a
-    #: block of its own, as large as what it asks for, and what is allocated meanwhile would divide
-    #: the memory that has been taken for it: with many connections the heap grows for hours.
-    room: memoryview | None = None
+    #: Whether there may be more to read than the descriptor announces.
+    holds_more = False
+
+    __slots__ = ("__dict__", "__weakref__", "_blocks", "_timeout", "room", "sock")
 
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
@@ -63,16 +63,20 @@ class Transport:
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self._timeout: float | None = None
+        #: What a loop reads all its connections into, one after the other. Else each read would
+        #: have a block of its own, as large as what it asks for, and what is allocated meanwhile
+        #: would divide the memory that has been taken for it: with many connections the heap grows
+        #: for hours.
+        self.room: memoryview | None = None
+        # Whether a read waits, and for how many seconds.
         self._blocks = False
+        self._timeout: float | None = None
         self._adopt()
 
     def _adopt(self) -> None:
         """Take over the socket's blocking mode and time-out."""
         timeout = self.sock.gettimeout()
-        if timeout == 0:
-            self.unblock()
-        else:
+        if timeout != 0:
             self.block(timeout)
 
     def fileno(self) -> int:
@@ -92,7 +96,8 @@ class Transport:
     def unblock(self) -> None:
         """From now on a read that finds nothing returns None."""
         self._blocks = False
-        self.sock.setblocking(False)
+        if self.sock.gettimeout() != 0:
+            self.sock.setblocking(False)
 
     def read(self, size: int) -> bytes | None:
         """Read up to ``size`` bytes; ``b""`` is the end, None that there is nothing now.
@@ -175,6 +180,15 @@ class PlainTransport(Transport):
 
     _flags = 0
 
+    def read(self, size: int) -> bytes | None:
+        room = self.room
+        if room is None or size > len(room):
+            return super().read(size)
+        try:
+            return bytes(room[: self.sock.recv_into(room, size)])
+        except BlockingIOError:
+            return None
+
     def block(self, timeout: float | None = None) -> None:
         super().block(timeout)
         if timeout is None and _DONTWAIT and isinstance(self.sock, _socket.socket):
@@ -202,6 +216,8 @@ class PlainTransport(Transport):
 
 class TLSTransport(Transport):
     """A socket of the ssl module, or with the methods and errors of one."""
+
+    holds_more = True
 
     def __init__(self, sock: Any) -> None:
         self._lock = Lock()
@@ -341,17 +357,22 @@ def make_transport(sock: Any) -> Transport:
 
 def send_at_once(sock: socket.socket) -> None:
     """Tell the kernel not to wait for more to fill a packet (TCP_NODELAY)."""
-    with suppress(OSError):
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError:  # It is not TCP; suppress() would take as long as the call.
+        return
 
 
 class Endpoint:
     """What a connection is made of: a socket, and the transport that knows its kind."""
 
-    _sock: Any = None
-    _transport: Transport | None = None
-    _local_address: Any = None
-    _peer_address: Any = None
+    __slots__ = ("_local_address", "_peer_address", "_sock", "_transport")
+
+    def __init__(self) -> None:
+        self._sock: Any = None
+        self._transport: Transport | None = None
+        self._local_address: Any = None
+        self._peer_address: Any = None
 
     @property
     def sock(self) -> Any:
@@ -372,11 +393,15 @@ class Endpoint:
     def _is_secure(self) -> bool:
         return isinstance(self._transport, TLSTransport)
 
+    def _keep_addresses(self, local: Any, peer: Any) -> None:
+        """Take the addresses that the socket has been asked for already."""
+        self._local_address, self._peer_address = _address(local), _address(peer)
+
     @property
     def local_address(self) -> Any:
         """(host, port) of this end; the path of a Unix-domain socket."""
         if self._local_address is None:
-            self._local_address = _address(self._sock.getsockname())
+            self._local_address = _share(_address(self._sock.getsockname()))
         return self._local_address
 
     @property
@@ -385,6 +410,19 @@ class Endpoint:
         if self._peer_address is None:
             self._peer_address = _address(self._sock.getpeername())
         return self._peer_address
+
+
+_last_shared: Any = None
+
+
+def _share(address: Any) -> Any:
+    """Return ``address``, or what was equal to it before: all connections of a server have one."""
+    global _last_shared
+    last = _last_shared
+    if address == last:
+        return last
+    _last_shared = address
+    return address
 
 
 def _address(address: Any) -> Any:

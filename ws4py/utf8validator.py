@@ -99,6 +99,9 @@ class Utf8Validator:
         """
         if self.state == _REJECT:
             return False, False, 0, self.i
+        if self.state == _ACCEPT and ba.isascii():  # Most text is, and that is cheaper to see.
+            self.i += len(ba)
+            return True, True, len(ba), self.i
         data = self._rest + ba if self._rest else ba
         position = 0
         try:

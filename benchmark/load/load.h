@@ -12,12 +12,11 @@ enum { COUNTER = 8, CONTROL_MAX = 125, MAX_PIDS = 64 };
 enum phase { WARMUP, MEASURED, DRAINING };
 
 struct options {
-    int port, connections, opcode, n_pids;
+    int port, connections, idle, together, opcode, n_pids;
     unsigned window, refill;
-    bool raw;
+    bool raw, tls, broadcast;
     size_t size;
-    double warmup, seconds;
-    uint64_t messages;
+    double settle, warmup, seconds;
     pid_t pids[MAX_PIDS];
 };
 
@@ -25,7 +24,9 @@ struct slot { uint64_t sent_at; char counter[COUNTER]; };
 
 struct conn {
     int fd;                             /* -1 once it is over */
-    bool wants_out, close_sent;
+    void *tls;                          /* NULL without TLS */
+    char key[25];                       /* Sec-WebSocket-Key */
+    bool wants_out, close_sent, close_received;
     /* out: the burst, WINDOW frames back to back, then at most one control frame */
     uint8_t *burst;
     size_t burst_pos, burst_end;
@@ -44,13 +45,14 @@ struct conn {
 };
 
 struct totals {
-    uint64_t replies, replies_measured, last_reply, errors;
+    uint64_t replies, replies_measured, awaited, last_progress, errors;
     int alive, clean_closes;
     char first_error[160];
 };
 
 extern struct options opt;
 extern struct totals totals;
+extern struct conn *conns;              /* those that send, then the idle ones */
 extern enum phase phase;
 extern int epoll_fd;
 extern uint64_t now;                    /* ns, CLOCK_MONOTONIC, at the last event */
@@ -64,12 +66,19 @@ uint64_t monotonic(void);            /* ns */
 void record_latency(uint64_t ns);
 
 /* wire.c */
-void prepare_frames(struct conn *conns);
-void free_frames(struct conn *conns);
+void prepare_frames(void);
+void free_frames(void);
 void send_due(struct conn *c);
 void received_frames(struct conn *c, const uint8_t *p, size_t n);
 void readable(struct conn *c);
 
 /* opening.c */
-void open_connection(struct conn *c);
+void open_connections(int total);
+
+/* transport.c; both fail with EAGAIN like those of sockets */
+void start_tls(struct conn *c);
+ssize_t transport_send(struct conn *c, const void *data, size_t n);
+ssize_t transport_recv(struct conn *c, void *data, size_t n);
+bool transport_holds_more(const struct conn *c);
+void transport_close(struct conn *c);
 #endif

@@ -29,7 +29,7 @@ static void watch(struct conn *c, bool wants_out)
 static bool flush(struct conn *c, const uint8_t *data, size_t *pos, size_t end)
 {
     while (*pos < end) {
-        ssize_t n = send(c->fd, data + *pos, end - *pos, MSG_NOSIGNAL);
+        ssize_t n = transport_send(c, data + *pos, end - *pos);
         if (n >= 0) {
             *pos += (size_t)n;
         } else if (errno == EAGAIN) {
@@ -72,8 +72,10 @@ static void *allocate(size_t n)
 static void prepare_connection(struct conn *c)
 {
     c->ring = allocate(opt.window * sizeof *c->ring);
-    c->burst = allocate(opt.window * frame_len);
     c->due = opt.window;
+    if (opt.broadcast && c != conns)
+        return;                         /* it only receives */
+    c->burst = allocate(opt.window * frame_len);
     for (unsigned i = 0; i < opt.window; i++) {
         uint8_t *frame = c->burst + i * frame_len;
         if (!opt.raw)
@@ -83,13 +85,14 @@ static void prepare_connection(struct conn *c)
 }
 
 /* Build and mask all frames of all connections, once. */
-void prepare_frames(struct conn *conns)
+void prepare_frames(void)
 {
     head_len = opt.size < COUNTER ? opt.size : COUNTER;
     tail_len = opt.size < 2 * COUNTER ? 0 : COUNTER;
     header_len = opt.raw ? 0 : opt.size < 126 ? 6 : opt.size < 65536 ? 8 : 14;
     frame_len = header_len + opt.size;
-    if ((uint64_t)frame_len * opt.window * (uint64_t)opt.connections > MEMORY_MAX)
+    uint64_t senders = opt.broadcast ? 1 : (uint64_t)opt.connections;
+    if ((uint64_t)frame_len * opt.window * senders > MEMORY_MAX)
         die("this would need more than 1 GiB of frames");
     expected = allocate(opt.size);
     uint32_t random = 1;                /* letters without a period, so that shifted bytes show */
@@ -101,13 +104,28 @@ void prepare_frames(struct conn *conns)
         prepare_connection(&conns[i]);
 }
 
-void free_frames(struct conn *conns)
+void free_frames(void)
 {
     for (int i = 0; i < opt.connections; i++) {
         free(conns[i].ring);
         free(conns[i].burst);
     }
     free(expected);
+}
+
+/* What one sends, all will receive. */
+static void expect_broadcast(const struct conn *sender)
+{
+    totals.awaited += (uint64_t)opt.connections * sender->outstanding;
+    for (int i = 0; i < opt.connections; i++) {
+        struct conn *c = &conns[i];
+        if (c == sender)
+            continue;
+        memcpy(c->ring, sender->ring, opt.window * sizeof *c->ring);
+        c->oldest = sender->oldest;
+        c->outstanding = sender->outstanding;
+        c->due = 0;
+    }
 }
 
 /* Number the next `due` messages and enter them into the ring. */
@@ -127,6 +145,16 @@ static void prepare_burst(struct conn *c)
     c->burst_pos = 0;
     c->burst_end = c->due * frame_len;
     c->due = 0;
+    if (opt.broadcast)
+        expect_broadcast(c);
+}
+
+/* Whether it is time for the next burst of `c`. */
+static bool may_send(const struct conn *c)
+{
+    if (phase >= DRAINING || c->due == 0)
+        return false;
+    return opt.broadcast ? c == conns && totals.awaited == 0 : c->due >= opt.refill;
 }
 
 static void queue_control(struct conn *c, int opcode, const uint8_t *data, size_t n)
@@ -155,7 +183,7 @@ void send_due(struct conn *c)
     }
     if (!flush(c, c->control, &c->control_pos, c->control_end))
         return;
-    if (phase < DRAINING && c->due >= opt.refill) {
+    if (may_send(c)) {
         prepare_burst(c);
         if (!flush(c, c->burst, &c->burst_pos, c->burst_end))
             return;
@@ -172,7 +200,9 @@ static void reply_complete(struct conn *c)
     c->message_got = 0;
     c->in_message = false;
     totals.replies++;
-    totals.last_reply = now;
+    totals.last_progress = now;
+    if (opt.broadcast)
+        totals.awaited--;
     if (phase == MEASURED) {
         totals.replies_measured++;
         record_latency(now - sent_at);
@@ -229,6 +259,7 @@ static void received_control(struct conn *c, int opcode)
         queue_control(c, PONG, c->control_in, c->control_in_len);
     if (opcode != CLOSE)
         return;
+    c->close_received = true;
     if (c->close_sent) {
         totals.clean_closes++;
         return;
@@ -301,9 +332,10 @@ static void received_frame(struct conn *c)
         c->in_message = true;
 }
 
+/* What comes after a Close is discarded: RFC 6455 1.4. */
 void received_frames(struct conn *c, const uint8_t *p, size_t n)
 {
-    while (n > 0 && c->fd >= 0) {
+    while (n > 0 && c->fd >= 0 && !c->close_received) {
         if (!c->in_frame) {
             c->header[c->header_len++] = *p++;
             n--;
@@ -327,14 +359,16 @@ void received_frames(struct conn *c, const uint8_t *p, size_t n)
     }
 }
 
-void readable(struct conn *c)
+static ssize_t receive(struct conn *c)
 {
     static uint8_t chunk[CHUNK];
-    ssize_t n = recv(c->fd, chunk, sizeof chunk, 0);
+    ssize_t n = transport_recv(c, chunk, sizeof chunk);
     now = monotonic();
     if (n > 0) {
         (opt.raw ? received_raw : received_frames)(c, chunk, (size_t)n);
         send_due(c);
+        if (opt.broadcast && totals.awaited == 0)
+            send_due(conns);
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         if (!c->close_sent)
             error("connection lost: %s", n == 0 ? "end of stream" : strerror(errno));
@@ -342,5 +376,11 @@ void readable(struct conn *c)
             totals.clean_closes++;
         drop(c);
     }
+    return n;
 }
 
+void readable(struct conn *c)
+{
+    while (receive(c) > 0 && transport_holds_more(c)) {
+    }
+}

@@ -1,8 +1,8 @@
-"""The echo server of websockets' documentation (asyncio API), on a port of choice."""
+"""The echo server of websockets' documentation (asyncio API)."""
 
 import asyncio
-import sys
 
+from options import port, tls
 from websockets.asyncio.server import serve
 
 
@@ -12,7 +12,7 @@ async def echo(websocket):
 
 
 async def main():
-    async with serve(echo, "127.0.0.1", int(sys.argv[1])) as server:
+    async with serve(echo, "127.0.0.1", port, ssl=tls) as server:
         await server.serve_forever()
 
 

@@ -159,9 +159,41 @@ FAULTS = [
     Fault(
         "a large message is sent with a key but unmasked",
         "sending",
-        "if key:\n            payload",
-        "if key and len(payload) < _LARGE:\n            payload",
+        "return header, mask(payload, key) if key else payload",
+        "return header, payload",
         CLIENT,
+    ),
+    Fault(
+        "a short text is not looked at for UTF-8",
+        "framing",
+        "elif payload.isascii() or _is_utf8(payload):",
+        "elif True:",
+    ),
+    Fault(
+        "a short message may be larger than is accepted",
+        "framing",
+        "end = pos + 6 + length\n            if end > size or length > most:",
+        "end = pos + 6 + length\n            if end > size:",
+        SERVER,
+    ),
+    Fault(
+        "a message that is not masked may be larger than is accepted",
+        "framing",
+        "end = start + length\n            if end > size or length > most:",
+        "end = start + length\n            if end > size:",
+        CLIENT,
+    ),
+    Fault(
+        "the length of a short message may take more bytes than it needs",
+        "framing",
+        "if length < 126:\n                    break",
+        "if length < 0:\n                    break",
+    ),
+    Fault(
+        "the reserved bits of a short message are not looked at",
+        "framing",
+        "if first != 0x81 and first != 0x82:",
+        "if first & 0x8F != 0x81 and first & 0x8F != 0x82:",
     ),
     Fault(
         "every frame is sent with the same key",
@@ -278,7 +310,7 @@ FAULTS_IN_ROLES = [
 FAULTS_OF_TARGETS = [
     Fault(
         "space before a value is matched in two ways",
-        "handshake",
+        "heads",
         "({TOKEN}):([^",
         "({TOKEN}):[ \\t]*([^",
         ("length",),
@@ -327,16 +359,23 @@ FAULTS_OF_TARGETS = [
     ),
     Fault(
         "a target that is no URL is no HandshakeError",
-        "handshake",
-        'except ValueError as error:\n        raise HandshakeError(f"{match[2]!r}',
-        'except KeyError as error:\n        raise HandshakeError(f"{match[2]!r}',
+        "heads",
+        'except ValueError as error:\n        raise HandshakeError(f"{target!r}',
+        'except KeyError as error:\n        raise HandshakeError(f"{target!r}',
         ("request",),
     ),
     Fault(
         "what follows a head is lost up to its last line",
-        "handshake",
+        "heads",
         'self.rest = b"\\r\\n".join([*lines[position + 1 :], rest])',
         "self.rest = rest",
+        ("response",),
+    ),
+    Fault(
+        "what follows a head that comes as a whole is lost",
+        "heads",
+        "self._lines, self.rest = lines, received[size:]",
+        "self._lines = lines",
         ("request",),
     ),
     Fault(
@@ -420,6 +459,7 @@ def run(copy: Path, module: str, *arguments: str) -> subprocess.CompletedProcess
     env = dict(os.environ)
     env["PYTHONPATH"] = os.pathsep.join([str(copy), str(PROJECT)])
     env["PYTHONDONTWRITEBYTECODE"] = "1"
+    env["WS4PY_PURE"] = "1"  # No fault is planted in what is compiled.
     command = [sys.executable, "-m", module, *arguments]
     return subprocess.run(
         command, cwd=copy, env=env, capture_output=True, text=True, timeout=120, check=False

@@ -155,7 +155,7 @@ def talk(wire: Compressing, number: int) -> None:
 def contexts_go_with_their_connections(target: Target) -> None:
     """All connections of a round are there at the same time, and the others need no more memory."""
     counts, most = at_rest(target), []
-    for _ in range(3):
+    for _ in range(4):
         with ExitStack() as stack:
             wires = [stack.enter_context(compressing(target)) for _ in range(120)]
             for number, wire in enumerate(wires):
@@ -168,9 +168,10 @@ def contexts_go_with_their_connections(target: Target) -> None:
                     wire.reset()
         settles(target, counts)
         most.append(target.memory())
-    # The contexts of both directions take some 75 KiB. That more and more threads have had heaps of
-    # their own takes memory too.
-    assert most[-1] - most[-2] < 5 * MIB, [f"{each / MIB:.1f} MiB" for each in most]
+    # The contexts of both directions take some 75 KiB, so that two rounds would keep 18 MiB; half
+    # of it where a garbage collector comes by. That more and more threads have had heaps of their
+    # own takes memory too.
+    assert most[-1] - most[-3] < 7 * MIB, [f"{each / MIB:.1f} MiB" for each in most]
 
 
 #: Terms of some peers: what is sent to all of them is compressed once for some.

@@ -25,11 +25,12 @@ from test.hostile import (
     UTF8,
     apps,
 )
-from ws4py import _tls, deflate, framing, handshake, outgoing, sending, streaming
+from ws4py import _tls, deflate, framing, handshake, sending, state, streaming
 from ws4py.closing import Closing
 from ws4py.deflate import Deflater, Inflater, PerMessageDeflate
 from ws4py.framing import OPCODE_PONG, RSV1
-from ws4py.handshake import HeadReader, ServerHandshake
+from ws4py.handshake import ServerHandshake
+from ws4py.heads import HeadReader
 from ws4py.loop import Loop
 from ws4py.manager import WebSocketManager
 from ws4py.messaging import ABNORMAL
@@ -227,6 +228,8 @@ def a_close_unanswered() -> None:
 @mutant(FLOODS, "pings of those who do not read")
 def pongs_queued() -> None:
     def send_pong(self: Any, payload: bytes) -> None:
+        if not isinstance(self._outgoing, bytearray):
+            self._outgoing = bytearray(self._outgoing)
         self._outgoing += b"".join(self._build(OPCODE_PONG, payload))
         self._settle()
 
@@ -266,7 +269,7 @@ def closed_raises_through() -> None:
         let_go()
 
     Closing._tell_closed = tell_closed  # type: ignore[method-assign]
-    Loop._call = lambda _, callback, *rest: callback(*rest)  # type: ignore[method-assign]
+    Loop.call = lambda _, callback, *rest: callback(*rest)  # type: ignore[method-assign]
     WebSocketManager._terminate = (  # type: ignore[method-assign]
         lambda _, websocket: websocket.terminate()
     )
@@ -300,7 +303,7 @@ def lock_removed() -> None:
         return sent
 
     PlainTransport.write = write_and_give_way  # type: ignore[method-assign]
-    outgoing.Lock = NoLock  # type: ignore[misc, assignment]
+    state.Lock = NoLock  # type: ignore[misc, assignment]
 
 
 @mutant(ISOLATION, "a slow reader of broadcasts", engine="gunicorn-gthread")

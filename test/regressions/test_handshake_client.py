@@ -201,7 +201,8 @@ def test_a_url_with_a_line_break_is_refused(url: str) -> None:
 )
 def test_a_line_break_makes_no_header_however_it_comes_into_the_client(change: Any) -> None:
     client = WebSocketBaseClient("ws://localhost:9000/")
-    vars(client).update(change)
+    for name, value in change.items():
+        setattr(client, name, value)
     with pytest.raises(ValueError, match="X: y"):
         request_of(client)
 

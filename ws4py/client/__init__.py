@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any, NamedTuple, Union
 from urllib.parse import SplitResult, urlsplit
 
-from ws4py import _tls, handshake
+from ws4py import _tls, handshake, heads
 from ws4py._body import BodyReader
 from ws4py.deflate import Compression, read_compression
 from ws4py.driver import UNDECIDED
@@ -201,7 +201,7 @@ class WebSocketBaseClient(WebSocket):
         """
         if _has_forbidden(self.resource) or not self.resource.startswith("/"):
             raise ValueError(f"{self.resource!r} is not a path")
-        return handshake.build_head(f"GET {self.resource} HTTP/1.1", self.handshake_headers)
+        return heads.build_head(f"GET {self.resource} HTTP/1.1", self.handshake_headers)
 
     def connect(self) -> None:
         """Connect, do the opening handshake, and call :meth:`handshake_ok`.
@@ -327,7 +327,7 @@ class WebSocketBaseClient(WebSocket):
 
         An OSError that is thrown in while the body of a refusal is read only cuts that short.
         """
-        reader = handshake.HeadReader(self.limits, is_request=False)
+        reader = heads.HeadReader(self.limits, is_request=False)
         head = None
         while head is None:
             data = yield
@@ -336,7 +336,7 @@ class WebSocketBaseClient(WebSocket):
             head = reader.feed(data)
         try:
             self.process_response_line(head.line.encode("latin-1"))
-            fields = handshake.build_head("", head.fields)[2:]
+            fields = heads.build_head("", head.fields)[2:]
             self.protocols, self.extensions = self.process_handshake_header(fields)
             self._agree(self.compression, self.extensions)
         except HandshakeError as error:
@@ -374,7 +374,7 @@ class WebSocketBaseClient(WebSocket):
         Raises:
             HandshakeError: A header is missing or wrong, or names what was not offered.
         """
-        reader = handshake.HeadReader(_READ_ALREADY, is_request=False)
+        reader = heads.HeadReader(_READ_ALREADY, is_request=False)
         head = reader.feed(b"headers\r\n" + headers)
         if head is None:
             raise HandshakeError("Invalid response: the headers have no end")

@@ -109,18 +109,21 @@ def check_open(is_stopping: bool) -> None:
         raise HandshakeError("this server is about to stop", 503)
 
 
-def add_addresses(environ: dict[str, Any], sock: Any) -> None:
+def add_addresses(environ: dict[str, Any], sock: Any) -> tuple[Any, Any]:
     """Put the addresses of both ends of ``sock`` into ``environ``.
+
+    Returns:
+        The one of this end, and the one of the peer.
 
     Raises:
         OSError: It is not connected any more.
     """
-    addresses = sock.getpeername(), sock.getsockname()
-    for name, address in zip(("REMOTE", "SERVER"), addresses):
-        if isinstance(address, tuple):
-            environ[f"{name}_ADDR"], environ[f"{name}_PORT"] = address[0], str(address[1])
-    environ["SERVER_NAME"] = environ.pop("SERVER_ADDR", "localhost")
-    environ.setdefault("SERVER_PORT", "0")
+    peer, local = sock.getpeername(), sock.getsockname()
+    if isinstance(peer, tuple):
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
+    host, port = local[:2] if isinstance(local, tuple) else ("localhost", 0)
+    environ["SERVER_NAME"], environ["SERVER_PORT"] = host, str(port)
+    return local, peer
 
 
 def check_frequency(seconds: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 from cheroot.server import HTTPConnection
 
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Accepted, make_environ
+from ws4py.handshake import Accepted
+from ws4py.heads import make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor
 from ws4py.server._opening import read_head

@@ -5,7 +5,7 @@ A server that reads requests itself gives what it reads to :class:`Opening`, and
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
 from logging import getLogger
 from typing import Any, Callable, NamedTuple
@@ -13,9 +13,11 @@ from wsgiref.handlers import SimpleHandler
 
 from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Head, HeadReader, build_head, build_switch, make_environ, refusal
+from ws4py.handshake import build_switch, refusal
+from ws4py.heads import Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
+from ws4py.server._environs import Environs
 from ws4py.websocket import WebSocket
 
 __all__ = ["Answer", "Opening", "Site", "build_refusal", "read_head"]
@@ -23,8 +25,6 @@ __all__ = ["Answer", "Opening", "Site", "build_refusal", "read_head"]
 logger = getLogger("ws4py")
 
 Handler = Callable[..., WebSocket]
-#: Is sent what has been received.
-Steps = Generator[None, bytes, "Answer"]
 
 #: For a server that serves pages too, where a cookie may be longer than websockets need.
 _LIMITS_OF_PAGES = Limits(max_line=64 * 1024)
@@ -89,6 +89,7 @@ class Site:
 
         self.limits = limits or Limits()
         self.http = http
+        self.environs = Environs()
         if isinstance(handler_cls, Mapping) and not handler_cls:
             raise ValueError("there is no path in an empty dict of handlers")
         for path in handler_cls if isinstance(handler_cls, Mapping) else ():
@@ -130,8 +131,8 @@ class Opening:
         self._sock = sock
         self._scheme = "https" if secure else "http"
         self._reader = HeadReader(site.limits)
-        self._run = self._steps()
-        next(self._run)
+        self._environ: dict[str, Any] | None = None
+        self._body = bytearray()
 
     @property
     def rest(self) -> bytes:
@@ -145,38 +146,43 @@ class Opening:
             The answer, once the request is complete.
         """
         try:
-            self._run.send(data)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
-        return None
-
-    def _steps(self) -> Steps:
-        method = ""
-        try:
-            environ = yield from self._read_environ()
-            method = environ["REQUEST_METHOD"]
+            environ = self._environ
+            if environ is None:
+                head = self._reader.feed(data)
+                if head is None:
+                    return None
+                self._environ = environ = make_environ(head, self._scheme)
+                self._addresses = add_addresses(environ, self._sock)
+                data = self._reader.rest
             if self._site.http is not None and "HTTP_UPGRADE" not in environ:
-                environ = yield from self._read_body(environ)
-                return Answer(_run_application(self._site.http, environ), None)
-            acceptor = self._site.acceptor(environ)
-            accepted = acceptor.accept(environ)
-            websocket = acceptor.make(self._sock, accepted.protocols, accepted.extensions, environ)
-            return Answer(build_switch(accepted), websocket)
+                return self._feed_body(self._site.http, environ, data)
+            return self._accept(environ)
         except HandshakeError as error:
             logger.info("An opening handshake was refused: %s", error)
+            method = self._environ["REQUEST_METHOD"] if self._environ is not None else ""
             return Answer(build_refusal(error, method), None)
 
-    def _read_environ(self) -> Generator[None, bytes, dict[str, Any]]:
-        head = None
-        while head is None:
-            head = self._reader.feed((yield))
-        environ = make_environ(head, self._scheme)
-        add_addresses(environ, self._sock)
-        return environ
+    def _accept(self, environ: dict[str, Any]) -> Answer:
+        acceptor = self._site.acceptor(environ)
+        accepted = acceptor.accept(environ)
+        environ = self._site.environs.compact(environ)
+        websocket = acceptor.make(self._sock, accepted.protocols, accepted.extensions, environ)
+        websocket._keep_addresses(*self._addresses)
+        return Answer(build_switch(accepted), websocket)
 
-    def _read_body(self, environ: dict[str, Any]) -> Generator[None, bytes, dict[str, Any]]:
-        """Put the body of a plain request into its environ."""
+    def _feed_body(
+        self, application: Callable[..., Any], environ: dict[str, Any], data: bytes
+    ) -> Answer | None:
+        """Take more of the body of a plain request; run the application once it has come."""
+        length = self._check_length(environ)
+        self._body += data
+        if len(self._body) < length:
+            return None
+        environ["wsgi.input"] = BytesIO(self._body[:length])
+        return Answer(_run_application(application, environ), None)
+
+    def _check_length(self, environ: dict[str, Any]) -> int:
+        """Return the length of the body."""
         length, most = environ.get("CONTENT_LENGTH") or "0", self._site.limits.max_body
         if "HTTP_TRANSFER_ENCODING" in environ:
             raise HandshakeError("a body has to have a Content-Length", 411)
@@ -184,11 +190,7 @@ class Opening:
             raise HandshakeError(f"{length!r} is not a length", 400)
         if len(length) > 18 or int(length) > most:
             raise HandshakeError(f"a body of {length} bytes, where {most} are accepted", 413)
-        body = bytearray(self._reader.rest)
-        while len(body) < int(length):
-            body += yield
-        environ["wsgi.input"] = BytesIO(body[: int(length)])
-        return environ
+        return int(length)
 
 
 def read_head(file: Any, begun: bytes = b"", limits: Limits = _LIMITS_OF_PAGES) -> Head:

@@ -21,7 +21,8 @@ from wsgiref.util import is_hop_by_hop
 from ws4py._asgi import Event, Host, Receive, Send
 from ws4py._asyncio import WebSockets
 from ws4py.exc import HandshakeError
-from ws4py.handshake import PROTOCOLS, Fields, Head, make_environ, refusal
+from ws4py.handshake import PROTOCOLS, refusal
+from ws4py.heads import Fields, Head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import add_addresses, check_open
 from ws4py.server._opening import Handler, Site

@@ -27,11 +27,12 @@ from gevent.pool import Pool
 from ws4py._gevent import GreenletDriver, wrap_socket
 from ws4py.draining import GRACE, check_drain, draining, go_away
 from ws4py.exc import HandshakeError
-from ws4py.handshake import build_head, make_environ
+from ws4py.heads import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.sending import broadcast
 from ws4py.server._opening import build_refusal, read_head
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
+from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket
 
 __all__ = [
@@ -55,6 +56,7 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
 
     def handle(self) -> None:
         """Handle the requests of a connection."""
+        send_at_once(self.socket)
         try:
             super().handle()
         except OSError as error:

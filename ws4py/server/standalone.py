@@ -2,12 +2,18 @@
 
 Each connection that is opening is a generator, :meth:`_Opening._steps`, which the loop resumes
 whenever its socket is ready.
+
+What many connections do in one turn of the loop is done step by step for all of them: requests are
+read, then all are answered, and then the websockets begin. A client on this host that one answer
+wakes, such as a proxy, is awake for the others; to be woken for each would cost more than all the
+rest of a handshake does in the kernel.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from logging import getLogger
@@ -18,6 +24,7 @@ from typing import Any, Callable
 from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
+from ws4py.loop import Timer
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import Handler, Opening, Site
@@ -28,8 +35,11 @@ __all__ = ["WebSocketServer"]
 
 logger = getLogger("ws4py")
 
-#: Yields whether it waits to read, and whether it waits to write.
+#: Yields whether it waits to read, and whether it waits to write; neither: for the turn's end.
 Steps = Generator[tuple[bool, bool], None, None]
+
+#: What is yielded in order to go on at the end of this turn of the loop, once others are as far.
+_TURN = (False, False)
 
 #: Connections that the kernel keeps while they wait to be accepted.
 BACKLOG = 1024
@@ -99,6 +109,9 @@ class WebSocketServer:
             compression=compression,
         )
         self._openings: set[_Opening] = set()
+        # Those that go on at the end of this turn, which is seen to.
+        self._together: deque[_Opening] = deque()
+        self._goes_on = False
         self._owns_manager = manager is None
         self._ended = Event()
         self._closed = False
@@ -152,7 +165,6 @@ class WebSocketServer:
         if not loop.running or loop.is_current:
             stop()
             return
-        # Not in the middle of a handshake: its websocket would be closed without a Close.
         loop.call_soon(stop)
         if self._owns_manager and self.manager.is_alive():
             self.manager.join()
@@ -178,7 +190,16 @@ class WebSocketServer:
         self._closed = True
         if self.socket.fileno() >= 0:
             self.manager.loop.unwatch(self.socket.fileno())
-        self.manager.loop.call_soon(self._drop_openings)
+        end = partial(self._end, drain)
+        if self.manager.loop.running:
+            # Behind the websockets that have been answered: none is closed without a Close.
+            self.manager.loop.call_soon(end)
+        else:
+            end()
+
+    def _end(self, drain: float | None) -> None:
+        for opening in list(self._openings):
+            opening.end()
         if drain is not None:
             self._close_socket()
             self.manager.stop(drain)
@@ -187,10 +208,6 @@ class WebSocketServer:
             self.manager.stop()
         else:
             self._ended.set()
-
-    def _drop_openings(self) -> None:
-        for opening in list(self._openings):
-            opening.end()
 
     def _resume_accepting(self) -> None:
         if not self._closed:
@@ -209,7 +226,21 @@ class WebSocketServer:
                     self.manager.loop.call_later(REST, self._resume_accepting)
                     return
                 continue
-            _Opening(self, sock)
+            _Opening(self, sock).advance()
+
+    def _go_on_together(self, opening: _Opening) -> None:
+        self._together.append(opening)
+        if not self._goes_on:
+            self._goes_on = True
+            self.manager.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        together, call = self._together, self.manager.loop.call
+        try:
+            while together:
+                call(together.popleft().advance)
+        finally:
+            self._goes_on = False
 
 
 class _Opening:
@@ -222,38 +253,51 @@ class _Opening:
         send_at_once(sock)
         self._transport = make_transport(sock)
         self._fd = sock.fileno()
+        self._timer: Timer | None = None
+        self._watched = self._over = False
         self._run = self._steps(sock)
         server._openings.add(self)
-        seconds = server._site.limits.open_timeout
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self.end)
-        self._loop.watch(self._fd, self._step)
-        self._step(True, False)
 
-    def _step(self, _readable: bool, _writable: bool) -> None:
+    def advance(self, _readable: bool = False, _writable: bool = False) -> None:
+        """Go on; the loop calls this again when what there is to wait for has come."""
+        if self._over:
+            return
+        wanted = None
         try:
             wanted = next(self._run, None)
         except OSError as error:
             logger.info("An opening handshake broke off: %s", error)
-            wanted = None
-        except BaseException:
-            self.end()
-            raise
-        if wanted is None:
-            self.end()
-        else:
-            self._loop.want(self._fd, *wanted)
+        finally:
+            if wanted is None:
+                self.end()
+        if wanted is _TURN:
+            self._server._go_on_together(self)
+        elif wanted is not None:
+            self._wait(*wanted)
+
+    def _wait(self, reads: bool, writes: bool) -> None:
+        """Let the loop watch the socket; most openings need that for no step at all."""
+        if self._watched:
+            self._loop.want(self._fd, reads, writes)
+            return
+        self._watched = True
+        seconds = self._server._site.limits.open_timeout
+        if seconds is not None:
+            self._timer = self._loop.call_later(seconds, self.end)
+        self._loop.watch(self._fd, self.advance, reads, writes)
 
     def end(self) -> None:
         """Drop the connection, unless it has become a websocket."""
-        if self in self._server._openings:
+        if not self._over:
             self._release()
+            self._loop.unwatch(self._fd)
             self._transport.close()
 
     def _release(self) -> None:
+        self._over = True
         self._server._openings.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        self._loop.unwatch(self._fd)
 
     def _steps(self, sock: socket.socket) -> Steps:
         """Do the whole opening; yield whenever there is something to wait for."""
@@ -266,21 +310,30 @@ class _Opening:
         opening = Opening(self._server._site, sock, context is not None)
         answer = None
         while answer is None:
-            data = yield from self._read()
-            if not data:
+            data = self._read()
+            if data is None:
+                yield self._transport.interest(True, False)
+            elif data:
+                answer = opening.feed(data)
+            else:
                 return
-            answer = opening.feed(data)
-        yield from self._write(answer.data)
+        yield _TURN
+        if self._server._closed:
+            return
+        unsent = answer.data
+        while unsent := unsent[self._transport.write(unsent) :]:
+            yield self._transport.interest(False, True)
         if answer.websocket is None:
             yield from self._linger()
         else:
+            yield _TURN
             answer.websocket.buf = opening.rest
             self._hand_over(answer.websocket)
 
     def _hand_over(self, websocket: WebSocket) -> None:
         self._release()
         try:
-            self._server.manager.add(websocket)
+            self._loop.hand_on(self._fd, partial(self._server.manager.add, websocket))
         except RuntimeError as error:
             logger.info("A connection ended before it was opened: %s", error)
             websocket.terminate()
@@ -288,24 +341,14 @@ class _Opening:
             websocket.terminate()
             raise
 
-    def _read(self) -> Generator[tuple[bool, bool], None, bytes]:
-        while True:
-            self._transport.room = self._server.manager.room
-            data = self._transport.read(DEFAULT_READING_SIZE)
-            if data is not None:
-                return data
-            yield self._transport.interest(True, False)
-
-    def _write(self, data: bytes) -> Steps:
-        while data:
-            data = data[self._transport.write(data) :]
-            if data:
-                yield self._transport.interest(False, True)
+    def _read(self) -> bytes | None:
+        self._transport.room = self._server.manager.room
+        return self._transport.read(DEFAULT_READING_SIZE)
 
     def _linger(self) -> Steps:
         """Read what the client still sends away, so that nothing resets our answer."""
         self._transport.half_close()
-        while (yield from self._read()):
+        while self._read() != b"":
             yield self._transport.interest(True, False)  # Others have their turn.
 
 

@@ -26,7 +26,8 @@ from tornado.web import RequestHandler, stream_request_body
 from ws4py._asyncio import Connection, WebSockets
 from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
-from ws4py.handshake import Accepted, Fields, Head, make_environ, refusal
+from ws4py.handshake import Accepted, refusal
+from ws4py.heads import Fields, Head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses, check_open
 from ws4py.server._iostream import adopt

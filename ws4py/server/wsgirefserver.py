@@ -31,7 +31,7 @@ from wsgiref.handlers import SimpleHandler
 
 from ws4py.draining import check_drain
 from ws4py.exc import HandshakeError
-from ws4py.handshake import build_head, make_environ
+from ws4py.heads import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.loop import ends_program
 from ws4py.manager import WebSocketManager
@@ -119,6 +119,7 @@ class WebSocketWSGIRequestHandler(simple_server.WSGIRequestHandler):
     server: WSGIServer
     _environ: dict[str, Any]
     timeout = Limits.open_timeout
+    disable_nagle_algorithm = True
 
     def handle(self) -> None:
         """Read the request, and let the server's application answer it."""

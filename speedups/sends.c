@@ -1,0 +1,181 @@
+/* What WebSocket.send does with a short message: see turns.h. */
+#include "turns.h"
+
+#if HASTENS
+
+enum {
+    SHORT = 16 * 1024,      /* bytes of a payload that is sent here */
+    FEW = 32 * 1024,        /* bytes that gather here */
+};
+
+/* Return the descriptor of a socket of the standard library without TLS; -1 if it is anything else. */
+int ws4py_descriptor(Turns *turns, PyObject *transport)
+{
+    PyObject *sock, *number;
+    long fd;
+
+    if (transport == NULL || !Py_IS_TYPE(transport, turns->transport.cls))
+        return -1;
+    sock = *slot(&turns->transport, transport, SOCK);
+    if (sock == NULL || !Py_IS_TYPE(sock, turns->socket))
+        return -1;
+    number = call(sock, NAME(FILENO));  /* It may have been closed, and its number used again. */
+    fd = number == NULL ? -1 : PyLong_AsLong(number);
+    Py_XDECREF(number);
+    PyErr_Clear();
+    return (int)fd;
+}
+
+/* Queue what the kernel has not taken of a frame, as the next one may come from another thread. */
+static int keep_rest(Turns *turns, PyObject *self, PyObject *frame, Py_ssize_t sent)
+{
+    PyObject *lock = Py_NewRef(OF(LOCK)), *kept = NULL, *taken = call(lock, NAME(ACQUIRE));
+
+    if (taken != NULL) {
+        PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, PyBytes_GET_SIZE(frame) - sent);
+
+        if (rest != NULL)
+            kept = PyObject_CallMethodOneArg(self, NAME(KEEP), rest);
+        Py_XDECREF(rest);
+        if (tell(lock, NAME(RELEASE), NULL) < 0)
+            Py_CLEAR(kept);
+    }
+    Py_XDECREF(taken);
+    Py_DECREF(lock);
+    Py_XDECREF(kept);
+    return kept == NULL ? -1 : tell(self, NAME(SETTLE), NULL);
+}
+
+/* Return what has gathered and a frame behind it; NULL without an exception if that is not all frames. */
+static PyObject *join(PyObject *gathered, PyObject *frame)
+{
+    Py_ssize_t i, count = PyList_GET_SIZE(gathered), size = PyBytes_GET_SIZE(frame);
+    PyObject *joined;
+    char *out;
+
+    for (i = 0; i < count; i++) {
+        if (!PyBytes_CheckExact(PyList_GET_ITEM(gathered, i)))
+            return NULL;
+        size += PyBytes_GET_SIZE(PyList_GET_ITEM(gathered, i));
+    }
+    if ((joined = PyBytes_FromStringAndSize(NULL, size)) == NULL)
+        return NULL;
+    out = PyBytes_AS_STRING(joined);
+    for (i = 0; i <= count; i++) {
+        PyObject *part = i < count ? PyList_GET_ITEM(gathered, i) : frame;
+
+        memcpy(out, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
+        out += PyBytes_GET_SIZE(part);
+    }
+    return joined;
+}
+
+/* Write bytes, which are all that gathered holds and more; 0 if the kernel takes none, -1 on errors. */
+static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
+{
+    PyObject *gathered = OF(GATHERED);
+    Py_ssize_t sent = send(fd, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    if (sent <= 0)
+        return 0;
+    if (PyList_GET_SIZE(gathered) != 0 && PyList_SetSlice(gathered, 0, PyList_GET_SIZE(gathered), NULL) < 0)
+        return -1;
+    return sent < PyBytes_GET_SIZE(bytes) && keep_rest(turns, self, bytes, sent) < 0 ? -1 : 1;
+}
+
+/* Write a frame, behind what has gathered; 0 if it is not the time for that, -1 on errors. */
+static int write_frame(Turns *turns, PyObject *self, PyObject *frame)
+{
+    PyObject *gathered = OF(GATHERED), *joined;
+    int fd, result;
+
+    if (!PyList_CheckExact(gathered) || !PyBytes_CheckExact(OF(OUTGOING)) || PyBytes_GET_SIZE(OF(OUTGOING)) != 0 ||
+        OF(DEFERRED) != Py_None || !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING) ||
+        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0)
+        return 0;
+    if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
+        return result < 0 ? -1 : 0;
+    if (PyList_GET_SIZE(gathered) == 0)
+        return write_bytes(turns, self, fd, frame);
+    if ((joined = join(gathered, frame)) == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    result = write_bytes(turns, self, fd, joined);
+    Py_DECREF(joined);
+    return result;
+}
+
+/* Append a frame to others that this thread sends together; 0 if it cannot be done here. */
+static int gather(Turns *turns, PyObject *self, PyObject *frame)
+{
+    PyObject *gathered = OF(GATHERED), *size;
+    Py_ssize_t all;
+
+    if (PyLong_AsUnsignedLongMask(OF(GATHERER)) != PyThread_get_thread_ident() || PyErr_Occurred())
+        return PyErr_Occurred() ? -1 : 0;
+    if (!PyList_CheckExact(gathered) || PyList_GET_SIZE(gathered) == 0)
+        return 0;
+    all = PyLong_AsSsize_t(OF(GATHERED_SIZE));
+    if (all < 0 || (all += PyBytes_GET_SIZE(frame)) > FEW)
+        return PyErr_Occurred() ? -1 : 0;
+    if ((size = PyLong_FromSsize_t(all)) == NULL)
+        return -1;
+    put(&OF(GATHERED_SIZE), size);
+    Py_DECREF(size);
+    return PyList_Append(gathered, frame) < 0 ? -1 : 1;
+}
+
+/* Return the frame of what is passed to send(); NULL without an exception if that is not plain. */
+static PyObject *make_frame(PyObject *payload, int is_binary)
+{
+    const char *data;
+    Py_ssize_t size;
+    uint8_t head[10];
+    PyObject *frame;
+    int length;
+
+    if (PyBytes_CheckExact(payload)) {
+        data = PyBytes_AS_STRING(payload);
+        size = PyBytes_GET_SIZE(payload);
+    }
+    else if (!is_binary && PyUnicode_CheckExact(payload) && PyUnicode_READY(payload) == 0 &&
+             PyUnicode_IS_ASCII(payload)) {
+        data = PyUnicode_DATA(payload);
+        size = PyUnicode_GET_LENGTH(payload);
+    }
+    else
+        return NULL;
+    if (size >= SHORT)
+        return NULL;
+    length = write_header(head, FIN | (is_binary ? BINARY : TEXT), size, 0);
+    frame = PyBytes_FromStringAndSize(NULL, length + size);
+    if (frame != NULL) {
+        memcpy(PyBytes_AS_STRING(frame), head, (size_t)length);
+        memcpy(PyBytes_AS_STRING(frame) + length, data, (size_t)size);
+    }
+    return frame;
+}
+
+/* send(self, payload, binary=False, compress=True) */
+PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
+{
+    Turns *turns = &hastened->state->turns;
+    PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False, *stream, *frame;
+    int done;
+
+    if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !ws4py_fits(turns, self))
+        return NULL;
+    if (!IS_FALSE(OVER) || OF(CONNECTED) != Py_True || !IS_FALSE(CLOSE_SENT) || OF(FRAGMENTER) != Py_None ||
+        OF(DEFLATER) != Py_None || OF(GATHERER) == NULL || OF(GATHERED) == NULL || OF(OUTGOING) == NULL)
+        return NULL;
+    stream = OF(STREAM);
+    if (stream == NULL || !Py_IS_TYPE(stream, turns->stream.cls) ||
+        *slot(&turns->stream, stream, ALWAYS_MASK) != Py_False)
+        return NULL;
+    if ((frame = make_frame(args[1], binary == Py_True)) == NULL)
+        return NULL;
+    done = OF(GATHERER) == Py_None ? write_frame(turns, self, frame) : gather(turns, self, frame);
+    Py_DECREF(frame);
+    return done == 1 ? Py_NewRef(Py_None) : NULL;
+}
+
+#endif

@@ -1,0 +1,165 @@
+/* What a WebSocket does with most messages, without a call in between but those of the application.
+ *
+ * hasten() wraps a method that is written in Python: WebSocket.once, WebSocket._parse and Sender.send.
+ * The compiled function of the same name does the plain case, and only that: a whole short data
+ * message, nothing queued, no compression, no fragments, no end in sight. Whatever else there is, it
+ * calls the method, which decides. So it needs no rule of its own, but has to know what is plain.
+ *
+ * State is in slots, whose places are looked up once; an object is read at these places only if it is
+ * an instance of the class that was looked at.
+ *
+ * The GIL is held from the look at the state to the end of a write, which does not wait. So no lock is
+ * needed, if nobody holds it.
+ */
+#ifndef WS4PY_TURNS_H
+#define WS4PY_TURNS_H
+
+#include "frames.h"
+
+#ifndef MS_WINDOWS
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <time.h>
+#endif
+
+/* Elsewhere nothing is hastened. */
+#if !defined(MS_WINDOWS) && !defined(Py_GIL_DISABLED) && defined(MSG_DONTWAIT) && defined(CLOCK_MONOTONIC)
+#define HASTENS 1
+#else
+#define HASTENS 0
+#endif
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+enum { ROOM = 64 * 1024 };  /* bytes that are read at once, at most */
+
+/* Slots of a WebSocket, a Stream, a PlainTransport and a Message; hasten.c has their names. */
+enum {
+    ALIVE, ANSWERS, BROKEN, BUSY, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
+    DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_SIZE, GATHERER, LOCK,
+    OUTGOING, OVER, SEALED, STREAM, TRANSPORT, WEBSOCKET_SLOTS,
+};
+enum { ALWAYS_MASK, EXPECT_MASKING, RESTS, STREAM_SLOTS };
+enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
+enum { COMPLETED, DATA, MESSAGE_SLOTS };
+
+/* Where the slots of a class are; of its subclasses, too. */
+typedef struct {
+    PyTypeObject *cls;
+    Py_ssize_t offsets[WEBSOCKET_SLOTS];
+} Shape;
+
+/* Names that are looked up. */
+enum {
+    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GET_IDENT, N_HAS_ROOM, N_IS_DONE, N_KEEP, N_LIMITS,
+    N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_RELEASE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
+    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, NAMES,
+};
+
+typedef struct {
+    PyObject *hastened;            /* the type of what hasten() returns */
+    PyObject *names[NAMES];
+    Shape websocket, stream, transport, message;
+    PyTypeObject *socket;          /* socket.socket */
+    PyObject *text, *binary;       /* TextMessage, BinaryMessage */
+    PyObject *parse, *process;     /* WebSocket._parse and process, as they are written in Python */
+    PyObject *limits;              /* those that were met last, and what they say */
+    Py_ssize_t most;
+    unsigned int plain;            /* the version of the class that was found plain last */
+    uint8_t *room;
+} Turns;
+
+/* What the module keeps; each interpreter has its own. */
+typedef struct {
+    PyObject *bare;       /* "_bare" */
+    PyObject *data;       /* "_data" */
+    PyObject *completed;  /* "completed" */
+    Turns turns;
+} State;
+
+/* What messages of one kind are made of: whether __init__ does no more than what is done here. */
+typedef struct {
+    PyObject *cls;
+    int is_bare;  /* -1: not known yet */
+} Kind;
+
+typedef struct Hastened Hastened;
+
+/* Does the plain case; NULL without an exception: this is none, and nothing has been done. */
+typedef PyObject *(*Fast)(Hastened *, PyObject *const *, Py_ssize_t);
+
+struct Hastened {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject *function;  /* written in Python */
+    PyObject *module;
+    State *state;        /* of the module */
+    Fast fast;
+};
+
+/* Slots. An object is known to fit its shape where these are used. */
+
+static inline PyObject **slot(const Shape *shape, PyObject *object, int index)
+{
+    return (PyObject **)((char *)object + shape->offsets[index]);
+}
+
+static inline void put(PyObject **place, PyObject *value)
+{
+    PyObject *old = *place;
+
+    Py_INCREF(value);
+    *place = value;
+    Py_XDECREF(old);
+}
+
+#define OF(index) (*slot(&turns->websocket, self, index))
+#define IS_FALSE(index) (OF(index) == Py_False)
+#define NAME(name) (turns->names[N_##name])
+
+/* Calls */
+
+static inline PyObject *call(PyObject *self, PyObject *name)
+{
+    return PyObject_CallMethodNoArgs(self, name);
+}
+
+/* Call a method; return whether what it returns is true, -1 on errors. */
+static inline int ask(PyObject *self, PyObject *name)
+{
+    PyObject *answer = call(self, name);
+    int is_true = answer == NULL ? -1 : PyObject_IsTrue(answer);
+
+    Py_XDECREF(answer);
+    return is_true;
+}
+
+static inline int tell(PyObject *self, PyObject *name, PyObject *argument)
+{
+    PyObject *answer = argument == NULL ? call(self, name) : PyObject_CallMethodOneArg(self, name, argument);
+
+    Py_XDECREF(answer);
+    return answer == NULL ? -1 : 0;
+}
+
+/* What the files do for each other */
+
+int ws4py_fits(Turns *turns, PyObject *self);
+int ws4py_descriptor(Turns *turns, PyObject *transport);
+PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+
+PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload);
+int ws4py_read_most(PyObject *number, Py_ssize_t *most);
+
+PyObject *ws4py_hasten(PyObject *module, PyObject *function);
+int ws4py_turns_exec(PyObject *module, State *state);
+int ws4py_turns_traverse(State *state, visitproc visit, void *arg);
+void ws4py_turns_clear(State *state);
+
+#endif

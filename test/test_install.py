@@ -1,0 +1,125 @@
+"""Packages: what is in them, and that they install with a C compiler and without."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+SECONDS = 200.0
+
+#: Prints how the installed ws4py masks, after it has parsed and built something.
+REPORT = """
+from ws4py import framing, masking, messaging
+frame = framing.encode_frame(0x81, b"Hello", bytes.fromhex("37fa213d"))
+assert frame == bytes.fromhex("818537fa213d7f9f4d5158"), frame
+classes = messaging.TextMessage, messaging.BinaryMessage
+[message], pos = framing.take_messages(frame, 0, True, 5, *classes)
+assert (str(message), pos) == ("Hello", 11)
+print(masking.__file__, "compiled" if masking.speedups else "pure")
+"""
+
+
+def has_setuptools() -> bool:
+    """Say whether the setuptools that builds is here: tests download nothing."""
+    try:
+        return int(version("setuptools").partition(".")[0]) >= 77
+    except PackageNotFoundError:
+        return False
+
+
+pytestmark = [
+    pytest.mark.skipif(not has_setuptools(), reason="setuptools 77 is not installed"),
+    pytest.mark.skipif(
+        platform.python_implementation() != "CPython", reason="nothing is compiled here"
+    ),
+]
+
+
+def run(*command: object, cwd: Path, **changes: str) -> str:
+    """Run a program to its end; return all that it prints."""
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CC")}
+    env.pop("WS4PY_PURE", None)
+    ran = subprocess.run(
+        [str(each) for each in command],
+        cwd=cwd,
+        env={**env, "PIP_DISABLE_PIP_VERSION_CHECK": "1", **changes},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the sdist, of a copy: what is built in the tree would be found there by others."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, tree)
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
+    for name in ("ws4py", "speedups"):
+        shutil.copytree(PROJECT / name, tree / name, ignore=ignored)
+    run(sys.executable, "setup.py", "sdist", "--formats=gztar", cwd=tree)
+    [sdist] = (tree / "dist").iterdir()
+    return sdist
+
+
+def build_wheel(sdist: Path, folder: Path, **changes: str) -> tuple[Path, str]:
+    """Build the wheel, with the setuptools that is here; return it and what was logged."""
+    pip = (sys.executable, "-m", "pip", "wheel", "--verbose", "--no-index", "--no-deps")
+    log = run(*pip, "--no-build-isolation", "--wheel-dir", folder, sdist, cwd=folder, **changes)
+    [wheel] = folder.glob("*.whl")
+    return wheel, log
+
+
+def install(wheel: Path, folder: Path) -> str:
+    """Install a wheel into an empty environment; return what REPORT prints there."""
+    python = folder / "environment" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", python.parent.parent, cwd=folder)
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps")
+    run(*pip, wheel, cwd=folder)
+    file, how = run(python, "-c", REPORT, cwd=folder).split()
+    assert Path(file).is_relative_to(python.parent.parent)
+    return how
+
+
+def compiled_files(names: list[str]) -> list[str]:
+    return sorted(re.sub(r"\..*(?=\.)", "", name) for name in names if "_speedups" in name)
+
+
+def test_the_sdist_has_the_source_in_c_and_its_types(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    source = {f"speedups/{path.name}" for path in (PROJECT / "speedups").iterdir()}
+    assert {*source, "ws4py/_speedups.pyi", "ws4py/py.typed", "setup.py"} <= {*names}
+    assert not [name for name in names if name.endswith((".so", ".pyd"))]
+
+
+def test_with_a_compiler_the_compiled_module_is_installed(sdist: Path, tmp_path: Path) -> None:
+    wheel, _ = build_wheel(sdist, tmp_path)
+    files = compiled_files(zipfile.ZipFile(wheel).namelist())
+    assert files == ["ws4py/_speedups.pyi", "ws4py/_speedups.so"]
+    assert install(wheel, tmp_path) == "compiled"
+
+
+def test_without_a_compiler_it_installs_all_the_same(sdist: Path, tmp_path: Path) -> None:
+    wheel, log = build_wheel(sdist, tmp_path, CC="/bin/false")
+    told = [line for line in log.splitlines() if "failed" in line]
+    assert len(told) == 1, log
+    assert 'building extension "ws4py._speedups" failed' in told[0]
+    assert compiled_files(zipfile.ZipFile(wheel).namelist()) == ["ws4py/_speedups.pyi"]
+    assert install(wheel, tmp_path) == "pure"
