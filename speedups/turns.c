@@ -9,7 +9,8 @@ enum { BRIEFLY = 500 * 1000 };  /* ns that messages which came together are hand
 typedef struct {
     State *state;
     PyObject *self, *stream, *me;
-    PyObject *chunk;      /* that has data; NULL as long as that is in the room */
+    PyObject *chunk;      /* that has data; NULL: it is in the room */
+    uint8_t **room;       /* NULL: there is none; else empty once it has been left */
     const uint8_t *data;
     Py_ssize_t size, pos, most;
     int is_masked;
@@ -76,38 +77,98 @@ static int give(Turns *turns, PyObject *self, PyObject *message)
     return failed;
 }
 
+/* Return room to read into, which is nobody else's until it is left: a call may let other threads run. */
+static uint8_t *enter_room(Turns *turns)
+{
+    uint8_t *room = turns->room;
+
+    turns->room = NULL;
+    return room != NULL ? room : PyMem_Malloc(ROOM);
+}
+
+static void leave_room(Turns *turns, uint8_t **room)
+{
+    uint8_t *left = *room;
+
+    *room = NULL;
+    if (turns->room == NULL)
+        turns->room = left;
+    else
+        PyMem_Free(left);
+}
+
+/* Copy what came together, so that the room can be left; -1 on errors. */
+static int copy_chunk(Turn *turn)
+{
+    turn->chunk = PyBytes_FromStringAndSize((char *)turn->data, turn->size);
+    if (turn->chunk == NULL)
+        return -1;
+    turn->data = (uint8_t *)PyBytes_AS_STRING(turn->chunk);
+    return 0;
+}
+
+static PyObject *rest_of(const Turn *turn)
+{
+    return PyBytes_FromStringAndSize((char *)turn->data + turn->pos, turn->size - turn->pos);
+}
+
+/* Keep what cannot be handled until there is room for the answers; -1 on errors. */
+static int put_away(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *rest = rest_of(turn), *buf = rest == NULL ? NULL : PyNumber_Add(OF(BUF), rest);
+
+    if (buf != NULL)
+        put(&OF(BUF), buf);
+    Py_XDECREF(rest);
+    Py_XDECREF(buf);
+    turn->pos = turn->size;
+    return buf == NULL ? -1 : 0;
+}
+
+/* Say whether nothing that follows matters any more. */
+static int has_ended(const Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+
+    return OF(STREAM) != turn->stream || !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) ||
+           !IS_FALSE(CLOSE_RECEIVED);
+}
+
 /* Say whether to go on here with what has come together; -1 on errors. */
 static int goes_on(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    if (OF(STREAM) != turn->stream || !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) ||
-        !IS_FALSE(CLOSE_RECEIVED)) {
-        turn->pos = turn->size;  /* Nothing that follows matters any more. */
-        return 0;
-    }
-    if (PyObject_IsTrue(OF(ANSWERS))) {
+    if (!has_ended(turn) && PyObject_IsTrue(OF(ANSWERS))) {
         int has_room = ask(self, NAME(HAS_ROOM));
 
-        if (has_room == 0) {
-            PyObject *rest = PyBytes_FromStringAndSize((char *)turn->data + turn->pos, turn->size - turn->pos);
-            PyObject *buf = rest == NULL ? NULL : PyNumber_Add(OF(BUF), rest);
-
-            if (buf != NULL)
-                put(&OF(BUF), buf);
-            Py_XDECREF(rest);
-            Py_XDECREF(buf);
-            turn->pos = turn->size;
-            return buf == NULL ? -1 : 0;
-        }
-        if (has_room < 0)
-            return -1;
+        if (has_room <= 0)
+            return has_room < 0 ? -1 : put_away(turn);
     }
+    if (has_ended(turn))
+        turn->pos = turn->size;
     if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_True)
         return 0;
     turn->took = now() - turn->begun;
     return turn->took < BRIEFLY;
+}
+
+/* Note that more has come than a message; return whether what is sent is to gather, -1 on errors. */
+static int begin_gathering(Turn *turn)
+{
+    PyObject *wanted;
+    int gathers;
+
+    if (turn->chunk == NULL && copy_chunk(turn) < 0)
+        return -1;
+    turn->begun = now();
+    wanted = PyObject_GetAttr(turn->self, turn->state->turns.names[N_GATHER]);
+    gathers = wanted == NULL ? -1 : PyObject_IsTrue(wanted);
+    Py_XDECREF(wanted);
+    return gathers;
 }
 
 /* Handle plain messages as far as they go; -1 on errors. */
@@ -125,23 +186,12 @@ static int handle(Turn *turn, Place *place)
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
-        if (place->end < turn->size) {
-            if (turn->chunk == NULL) {  /* What is called may read into the room. */
-                turn->chunk = PyBytes_FromStringAndSize((char *)turn->data, turn->size);
-                if (turn->chunk == NULL) {
-                    Py_DECREF(payload);
-                    return -1;
-                }
-                turn->data = (uint8_t *)PyBytes_AS_STRING(turn->chunk);
-            }
-            if (gathers < 0) {
-                PyObject *wanted = PyObject_GetAttr(self, NAME(GATHER));
-
-                turn->begun = now();
-                gathers = wanted == NULL ? -1 : PyObject_IsTrue(wanted);
-                Py_XDECREF(wanted);
-            }
+        if (place->end < turn->size && gathers < 0 && (gathers = begin_gathering(turn)) < 0) {
+            Py_DECREF(payload);
+            return -1;
         }
+        if (turn->room != NULL && *turn->room != NULL)
+            leave_room(turns, turn->room);
         message = ws4py_make_message(state, place->is_text ? &text : &binary, payload);
         Py_DECREF(payload);
         if (message == NULL)
@@ -177,11 +227,12 @@ static int end_turn(Turns *turns, PyObject *self)
 
 /* Handle what begins with a plain message, and let WebSocket._parse handle the rest; return what that
  * does. NULL without an exception: there is no plain message at the beginning. */
-static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const uint8_t *data, Py_ssize_t size)
+static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const uint8_t *data, Py_ssize_t size,
+                           uint8_t **room)
 {
     Turns *turns = &state->turns;
     PyObject *stream = OF(STREAM), *result = NULL;
-    Turn turn = {state, self, stream, NULL, chunk, data, size, 0, 0, 0, 0, 0};
+    Turn turn = {state, self, stream, NULL, chunk, room, data, size, 0, 0, 0, 0, 0};
     Place place;
 
     turn.is_masked = *slot(&turns->stream, stream, EXPECT_MASKING) == Py_True;
@@ -196,7 +247,7 @@ static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const 
     if (handle(&turn, &place) < 0)
         end_turn(turns, self);
     else if (turn.pos < turn.size) {
-        PyObject *rest = PyBytes_FromStringAndSize((char *)turn.data + turn.pos, turn.size - turn.pos);
+        PyObject *rest = rest_of(&turn);
 
         if (rest != NULL) {
             PyObject *seconds = PyFloat_FromDouble((double)turn.took / 1e9), *args[3] = {self, rest, seconds};
@@ -256,7 +307,8 @@ PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t coun
     if (count != 2 || !PyBytes_CheckExact(args[1]) || !ws4py_fits(turns, self) || !is_at_rest(turns, self) ||
         !is_plain(turns, Py_TYPE(self)))
         return NULL;
-    return take_turn(hastened->state, self, args[1], (uint8_t *)PyBytes_AS_STRING(args[1]), PyBytes_GET_SIZE(args[1]));
+    return take_turn(hastened->state, self, args[1], (uint8_t *)PyBytes_AS_STRING(args[1]),
+                     PyBytes_GET_SIZE(args[1]), NULL);
 }
 
 static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
@@ -285,9 +337,9 @@ static PyObject *fail_to_read(Turns *turns, PyObject *self)
 }
 
 /* Process what has been read, as bytes. */
-static PyObject *process(Turns *turns, PyObject *self, Py_ssize_t size)
+static PyObject *process(Turns *turns, PyObject *self, const uint8_t *read, Py_ssize_t size)
 {
-    PyObject *result, *came = PyLong_FromSsize_t(size), *data = PyBytes_FromStringAndSize((char *)turns->room, size);
+    PyObject *result, *came = PyLong_FromSsize_t(size), *data = PyBytes_FromStringAndSize((char *)read, size);
 
     if (came == NULL || data == NULL) {
         Py_XDECREF(came);
@@ -301,11 +353,30 @@ static PyObject *process(Turns *turns, PyObject *self, Py_ssize_t size)
     return result;
 }
 
+/* Read once, and handle what has come. */
+static PyObject *receive(State *state, PyObject *self, int fd, uint8_t **room, Py_ssize_t size)
+{
+    Turns *turns = &state->turns;
+    const uint8_t *read = *room;
+    PyObject *result;
+
+    size = recv(fd, *room, (size_t)size, MSG_DONTWAIT);
+    if (size < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Py_NewRef(Py_True)
+                                                                        : fail_to_read(turns, self);
+    if (size == 0)
+        return process(turns, self, read, 0);
+    put(&OF(ALIVE), Py_True);
+    result = take_turn(state, self, NULL, read, size, room);
+    return result != NULL || PyErr_Occurred() ? result : process(turns, self, read, size);
+}
+
 /* once(self) */
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
     Turns *turns = &hastened->state->turns;
     PyObject *self = args[0], *result, *buf;
+    uint8_t *room;
     Py_ssize_t size;
     int fd;
 
@@ -317,15 +388,11 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
         (fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0 ||
         *slot(&turns->transport, OF(TRANSPORT), BLOCKS) != Py_False || (size = find_reading_size(turns, self)) <= 0)
         return NULL;
-    size = recv(fd, turns->room, (size_t)size, MSG_DONTWAIT);
-    if (size < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Py_NewRef(Py_True)
-                                                                        : fail_to_read(turns, self);
-    if (size > 0)
-        put(&OF(ALIVE), Py_True);
-    result = size == 0 ? NULL : take_turn(hastened->state, self, NULL, turns->room, size);
-    if (result == NULL && !PyErr_Occurred())
-        result = process(turns, self, size);
+    if ((room = enter_room(turns)) == NULL)
+        return PyErr_NoMemory();
+    result = receive(hastened->state, self, fd, &room, size);
+    if (room != NULL)
+        leave_room(turns, &room);
     if (result == Py_True && PyObject_IsTrue(OF(BUF))) {
         int pending = ask(self, NAME(PENDING));
 

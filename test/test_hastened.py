@@ -312,3 +312,25 @@ def test_what_has_no_compiled_counterpart_stays_as_it_is() -> None:
         """Do nothing."""
 
     assert masking.hasten(other) is other
+
+
+def test_turns_in_turns_do_not_mix_what_they_read(connect: Any) -> None:
+    """A callback that has another websocket read keeps the rest of what it was called for."""
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(TIMEOUT)
+    inner = RecordingWebSocket(ours)
+    inner._transport.unblock()  # type: ignore[union-attr]
+
+    class Outer(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            theirs.sendall(frame(2, b"inner" * 100))
+            assert inner.once()
+            super().received_message(message)
+
+    ws, peer = connect(Outer)
+    peer.sendall(frame(1, b"one") + frame(1, b"two") + frame(1, b"three"))
+    events = [ws.next_event()[1:] for _ in range(4)]
+    assert events == [(), (b"one",), (b"two",), (b"three",)]
+    assert [inner.next_event()[1] for _ in range(3)] == [b"inner" * 100] * 3
+    inner.terminate()
+    theirs.close()
