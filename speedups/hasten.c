@@ -3,44 +3,38 @@
 #include "structmember.h"
 
 static const char *const NAMED[NAMES] = {
-    "_awaits", "_crashed", "fileno", "flush", "gather", "get_ident", "_has_room", "_is_done", "_keep", "limits",
-    "locked", "__name__", "_parse", "acquire", "release", "max_fragments", "max_message_size", "_pending", "process",
-    "reading_buffer_size", "_read_failed", "received_message", "_settle",
+    "_awaits", "_crashed", "fileno", "flush", "gather", "get_ident", "_has_room", "_is_done", "_keep_rest", "limits",
+    "locked", "__name__", "_parse", "acquire", "max_fragments", "max_message_size", "_pending", "process",
+    "reading_buffer_size", "_read_failed", "received_message", "_write_failed",
 };
-static const char *const SLOTS[WEBSOCKET_SLOTS] = {
-    "_alive", "_answers", "_broken", "_busy", "close_received", "_close_sent", "_connected", "buf", "_came",
-    "_deferred", "_deflater", "_discarding", "_draining", "_driver", "_ending", "_failed", "_fragmenter",
+static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
+    "_alive", "_answers", "_at", "_broken", "_busy", "_chunk", "close_received", "_close_sent", "_connected", "buf",
+    "_came", "_deferred", "_deflater", "_discarding", "_draining", "_driver", "_ending", "_failed", "_fragmenter",
     "_gathered", "_gathered_size", "_gatherer", "_lock", "_outgoing", "_over", "_sealed", "stream", "_transport",
+    "_unhandled",
 };
-static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "_rests"};
+static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "message", "_rests"};
 static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "_data"};
 static const char *const OF_TRANSPORT[TRANSPORT_SLOTS] = {"_blocks", "sock"};
 
 /* Note where a class has its slots; 0 if these are not what is expected here. */
-static int find_shape(Shape *shape, PyTypeObject *cls, const char *const *names, int count)
+static int find_slots(Py_ssize_t *offsets, PyObject *cls, const char *const *names, int count)
 {
-    PyTypeObject *owner = NULL;
     int i;
 
     for (i = 0; i < count; i++) {
-        PyObject *found = PyObject_GetAttrString((PyObject *)cls, names[i]);
+        PyObject *found = PyObject_GetAttrString(cls, names[i]);
         PyMemberDescrObject *member = (PyMemberDescrObject *)found;
         int is_slot = found != NULL && Py_IS_TYPE(found, &PyMemberDescr_Type) &&
                       member->d_member->type == T_OBJECT_EX && !(member->d_member->flags & READONLY);
 
-        if (is_slot) {
-            shape->offsets[i] = member->d_member->offset;
-            if (owner == NULL || PyType_IsSubtype(PyDescr_TYPE(found), owner))
-                owner = PyDescr_TYPE(found);
-        }
+        if (is_slot)
+            offsets[i] = member->d_member->offset;
         Py_XDECREF(found);
-        if (!is_slot) {
-            PyErr_Clear();
+        PyErr_Clear();
+        if (!is_slot)
             return 0;
-        }
     }
-    Py_INCREF(owner);
-    shape->cls = owner;
     return 1;
 }
 
@@ -54,34 +48,69 @@ static PyObject *import_from(const char *module, const char *name)
     return found;
 }
 
-/* Look at the classes, once all are there: at the first call. */
-static int prepare(Turns *turns, PyTypeObject *cls)
+static int find_shape(Shape *shape, const char *module, const char *name, const char *const *names, int count)
 {
-    PyObject *stream = import_from("ws4py.streaming", "Stream");
-    PyObject *transport = import_from("ws4py.transport", "PlainTransport");
-    int done = stream != NULL && transport != NULL &&
-               (turns->socket = (PyTypeObject *)import_from("socket", "socket")) != NULL &&
-               (turns->text = import_from("ws4py.messaging", "TextMessage")) != NULL &&
-               (turns->binary = import_from("ws4py.messaging", "BinaryMessage")) != NULL &&
-               find_shape(&turns->message, (PyTypeObject *)turns->text, OF_MESSAGE, MESSAGE_SLOTS) &&
-               find_shape(&turns->stream, (PyTypeObject *)stream, OF_STREAM, STREAM_SLOTS) &&
-               find_shape(&turns->transport, (PyTypeObject *)transport, OF_TRANSPORT, TRANSPORT_SLOTS);
+    PyObject *cls = import_from(module, name);
 
-    if (done) {
-        Py_DECREF(turns->transport.cls);
-        turns->transport.cls = (PyTypeObject *)Py_NewRef(transport);
-        done = find_shape(&turns->websocket, cls, SLOTS, WEBSOCKET_SLOTS);
+    if (cls == NULL || !PyType_Check(cls) || !find_slots(shape->offsets, cls, names, count)) {
+        Py_XDECREF(cls);
+        return 0;
     }
-    Py_XDECREF(stream);
-    Py_XDECREF(transport);
-    return done;
+    shape->cls = (PyTypeObject *)cls;
+    return 1;
+}
+
+/* Look at the classes, once all are there: at the first call. */
+static void look(Turns *turns)
+{
+    turns->has_looked = 1;
+    turns->socket = (PyTypeObject *)import_from("socket", "socket");
+    turns->limits_class = (PyTypeObject *)import_from("ws4py.limits", "Limits");
+    turns->text = import_from("ws4py.messaging", "TextMessage");
+    turns->binary = import_from("ws4py.messaging", "BinaryMessage");
+    if (turns->socket == NULL || turns->limits_class == NULL || turns->text == NULL || turns->binary == NULL ||
+        !find_shape(&turns->message, "ws4py.messaging", "Message", OF_MESSAGE, MESSAGE_SLOTS) ||
+        !find_shape(&turns->stream, "ws4py.streaming", "Stream", OF_STREAM, STREAM_SLOTS) ||
+        !find_shape(&turns->transport, "ws4py.transport", "PlainTransport", OF_TRANSPORT, TRANSPORT_SLOTS) ||
+        !find_shape(&turns->websocket, "ws4py.websocket", "WebSocket", OF_WEBSOCKET, WEBSOCKET_SLOTS))
+        PyErr_Clear();
 }
 
 int ws4py_fits(Turns *turns, PyObject *self)
 {
-    if (turns->websocket.cls == NULL && !prepare(turns, Py_TYPE(self)))
+    if (!turns->has_looked)
+        look(turns);
+    return turns->websocket.cls != NULL && PyObject_TypeCheck(self, turns->websocket.cls);
+}
+
+static int has_version(PyTypeObject *cls)
+{
+#if PY_VERSION_HEX < 0x030D0000
+    if (!PyType_HasFeature(cls, Py_TPFLAGS_VALID_VERSION_TAG))
         return 0;
-    return PyObject_TypeCheck(self, turns->websocket.cls);
+#endif
+    return cls->tp_version_tag != 0;
+}
+
+int ws4py_is_plain(Turns *turns, PyTypeObject *cls)
+{
+    Py_ssize_t offsets[WEBSOCKET_SLOTS];
+    PyObject *awaits, *process;
+    int plain;
+
+    if (has_version(cls) && cls->tp_version_tag == turns->plain)
+        return 1;
+    awaits = PyObject_GetAttr((PyObject *)cls, NAME(AWAITS));
+    process = PyObject_GetAttr((PyObject *)cls, NAME(PROCESS));
+    plain = awaits == Py_False && process == turns->process &&
+            find_slots(offsets, (PyObject *)cls, OF_WEBSOCKET, WEBSOCKET_SLOTS) &&
+            memcmp(offsets, turns->websocket.offsets, sizeof(offsets)) == 0;
+    Py_XDECREF(awaits);
+    Py_XDECREF(process);
+    PyErr_Clear();
+    if (plain && has_version(cls))
+        turns->plain = cls->tp_version_tag;
+    return plain;
 }
 
 static PyObject *hastened_call(PyObject *callable, PyObject *const *args, size_t count, PyObject *names)
@@ -168,7 +197,8 @@ static PyType_Slot hastened_slots[] = {
 static PyType_Spec hastened_spec = {
     .name = "ws4py._speedups.Hastened",
     .basicsize = sizeof(Hastened),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = hastened_slots,
 };
 
@@ -231,6 +261,10 @@ int ws4py_turns_exec(PyObject *module, State *state)
     int i;
 
     turns->hastened = PyType_FromSpec(&hastened_spec);
+#if PY_VERSION_HEX < 0x030A0000
+    if (turns->hastened != NULL)
+        ((PyTypeObject *)turns->hastened)->tp_new = NULL;
+#endif
     turns->room = PyMem_Malloc(ROOM);
     for (i = 0; i < NAMES; i++)
         if ((turns->names[i] = PyUnicode_InternFromString(NAMED[i])) == NULL)
@@ -248,6 +282,7 @@ int ws4py_turns_exec(PyObject *module, State *state)
     act(turns->transport.cls); \
     act(turns->message.cls); \
     act(turns->socket); \
+    act(turns->limits_class); \
     act(turns->text); \
     act(turns->binary); \
     act(turns->parse); \

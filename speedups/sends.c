@@ -26,24 +26,18 @@ int ws4py_descriptor(Turns *turns, PyObject *transport)
     return (int)fd;
 }
 
-/* Queue what the kernel has not taken of a frame, as the next one may come from another thread. */
+/* Queue what the kernel has not taken. The lock is free, and is taken before other threads can run. */
 static int keep_rest(Turns *turns, PyObject *self, PyObject *frame, Py_ssize_t sent)
 {
-    PyObject *lock = Py_NewRef(OF(LOCK)), *kept = NULL, *taken = call(lock, NAME(ACQUIRE));
+    PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, PyBytes_GET_SIZE(frame) - sent);
+    PyObject *taken = rest == NULL ? NULL : call(OF(LOCK), NAME(ACQUIRE)), *kept = NULL;
 
-    if (taken != NULL) {
-        PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, PyBytes_GET_SIZE(frame) - sent);
-
-        if (rest != NULL)
-            kept = PyObject_CallMethodOneArg(self, NAME(KEEP), rest);
-        Py_XDECREF(rest);
-        if (tell(lock, NAME(RELEASE), NULL) < 0)
-            Py_CLEAR(kept);
-    }
+    if (taken != NULL)
+        kept = PyObject_CallMethodOneArg(self, NAME(KEEP_REST), rest);  /* which releases the lock */
+    Py_XDECREF(rest);
     Py_XDECREF(taken);
-    Py_DECREF(lock);
     Py_XDECREF(kept);
-    return kept == NULL ? -1 : tell(self, NAME(SETTLE), NULL);
+    return kept == NULL ? -1 : 0;
 }
 
 /* Return what has gathered and a frame behind it; NULL without an exception if that is not all frames. */
@@ -76,6 +70,10 @@ static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
     PyObject *gathered = OF(GATHERED);
     Py_ssize_t sent = send(fd, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
 
+    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        PyErr_SetFromErrno(PyExc_OSError);  /* The kernel says it only once. */
+        return tell_of_error(self, NAME(WRITE_FAILED)) < 0 ? -1 : 1;
+    }
     if (sent <= 0)
         return 0;
     if (PyList_GET_SIZE(gathered) != 0 && PyList_SetSlice(gathered, 0, PyList_GET_SIZE(gathered), NULL) < 0)
@@ -112,8 +110,6 @@ static int gather(Turns *turns, PyObject *self, PyObject *frame)
 
     if (PyLong_AsUnsignedLongMask(OF(GATHERER)) != PyThread_get_thread_ident() || PyErr_Occurred())
         return PyErr_Occurred() ? -1 : 0;
-    if (!PyList_CheckExact(gathered) || PyList_GET_SIZE(gathered) == 0)
-        return 0;
     all = PyLong_AsSsize_t(OF(GATHERED_SIZE));
     if (all < 0 || (all += PyBytes_GET_SIZE(frame)) > FEW)
         return PyErr_Occurred() ? -1 : 0;
@@ -170,6 +166,9 @@ PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     stream = OF(STREAM);
     if (stream == NULL || !Py_IS_TYPE(stream, turns->stream.cls) ||
         *slot(&turns->stream, stream, ALWAYS_MASK) != Py_False)
+        return NULL;
+    if (OF(GATHERER) == Py_None ? OF(TRANSPORT) == NULL || !Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls)
+                                : !PyList_CheckExact(OF(GATHERED)) || PyList_GET_SIZE(OF(GATHERED)) == 0)
         return NULL;
     if ((frame = make_frame(args[1], binary == Py_True)) == NULL)
         return NULL;

@@ -14,6 +14,7 @@ typedef struct {
     const uint8_t *data;
     Py_ssize_t size, pos, most;
     int is_masked;
+    int shows;            /* Whether what follows can be found in _chunk, from _at on. */
     int64_t begun, took;  /* ns, if there is more than one message */
 } Turn;
 
@@ -25,10 +26,11 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Look up how long a message may be; -1 if none is plain, -2 on errors. */
+/* Look up how long a message may be, which is kept, as Limits do not change; -1 if none is plain, -2 on errors. */
 static Py_ssize_t find_most(Turns *turns, PyObject *self)
 {
     PyObject *fragments, *size, *limits = PyObject_GetAttr(self, NAME(LIMITS));
+    Py_ssize_t most = -2;
 
     if (limits == NULL)
         return -2;
@@ -37,44 +39,33 @@ static Py_ssize_t find_most(Turns *turns, PyObject *self)
         return turns->most;
     }
     fragments = PyObject_GetAttr(limits, NAME(MAX_FRAGMENTS));
-    size = PyObject_GetAttr(limits, NAME(MAX_MESSAGE_SIZE));
-    if (fragments == NULL || size == NULL)
-        turns->most = -2;
-    else if (fragments != Py_None && PyObject_Not(fragments))
-        turns->most = -1;
+    size = fragments == NULL ? NULL : PyObject_GetAttr(limits, NAME(MAX_MESSAGE_SIZE));
+    if (size != NULL && fragments != Py_None && PyObject_Not(fragments))
+        most = -1;
     else if (size == Py_None)
-        turns->most = LONGEST;
-    else if (ws4py_read_most(size, &turns->most) < 0)
-        turns->most = -2;
+        most = LONGEST;
+    else if (size != NULL && ws4py_read_most(size, &most) < 0)
+        most = -2;
     Py_XDECREF(fragments);
     Py_XDECREF(size);
-    Py_XSETREF(turns->limits, limits);
-    if (turns->most == -2)
-        Py_CLEAR(turns->limits);
-    return turns->most;
+    if (most != -2 && Py_IS_TYPE(limits, turns->limits_class)) {
+        turns->most = most;
+        Py_XSETREF(turns->limits, Py_NewRef(limits));
+    }
+    Py_DECREF(limits);
+    return most;
 }
 
 /* Give a message to the application; what that raises closes the connection. */
 static int give(Turns *turns, PyObject *self, PyObject *message)
 {
-    PyObject *type, *error, *traceback, *args[2] = {self, message};
+    PyObject *args[2] = {self, message};
     PyObject *result = PyObject_VectorcallMethod(NAME(RECEIVED_MESSAGE), args, 2, NULL);
-    int failed;
 
     Py_XDECREF(result);
     if (result != NULL)
         return 0;
-    if (!PyErr_ExceptionMatches(PyExc_Exception))
-        return -1;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL)
-        PyException_SetTraceback(error, traceback);
-    failed = tell(self, NAME(CRASHED), error);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
-    return failed;
+    return PyErr_ExceptionMatches(PyExc_Exception) ? tell_of_error(self, NAME(CRASHED)) : -1;
 }
 
 /* Return room to read into, which is nobody else's until it is left: a call may let other threads run. */
@@ -126,13 +117,13 @@ static int put_away(Turn *turn)
     return buf == NULL ? -1 : 0;
 }
 
-/* Say whether nothing that follows matters any more. */
+/* Say whether nothing that follows matters here any more: others may have taken it. */
 static int has_ended(const Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    return OF(STREAM) != turn->stream || !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) ||
+    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->shows ? turn->chunk : Py_None) || !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) ||
            !IS_FALSE(CLOSE_RECEIVED);
 }
 
@@ -150,10 +141,42 @@ static int goes_on(Turn *turn)
     }
     if (has_ended(turn))
         turn->pos = turn->size;
-    if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_True)
+    if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_None)
         return 0;
     turn->took = now() - turn->begun;
     return turn->took < BRIEFLY;
+}
+
+/* Show where in the chunk the rest begins, to whoever parses while the application has a message. */
+static int show_rest(Turn *turn, Py_ssize_t end)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *at = PyLong_FromSsize_t(end);
+
+    if (at == NULL)
+        return -1;
+    put(&OF(AT), at);
+    Py_DECREF(at);
+    if (!turn->shows) {
+        turn->shows = 1;
+        put(&OF(CHUNK), turn->chunk);
+        put(slot(&turns->stream, turn->stream, RESTS), Py_None);
+    }
+    return 0;
+}
+
+/* Take back what has been shown: it is handled, or about to be. */
+static void hide_rest(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+
+    if (turn->shows && OF(CHUNK) == turn->chunk) {
+        put(&OF(CHUNK), Py_None);
+        if (*slot(&turns->stream, turn->stream, RESTS) == Py_None)
+            put(slot(&turns->stream, turn->stream, RESTS), Py_True);
+    }
+    turn->shows = 0;
 }
 
 /* Note that more has come than a message; return whether what is sent is to gather, -1 on errors. */
@@ -186,10 +209,13 @@ static int handle(Turn *turn, Place *place)
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
-        if (place->end < turn->size && gathers < 0 && (gathers = begin_gathering(turn)) < 0) {
+        if (place->end < turn->size && ((gathers < 0 && (gathers = begin_gathering(turn)) < 0) ||
+                                        show_rest(turn, place->end) < 0)) {
             Py_DECREF(payload);
             return -1;
         }
+        if (place->end == turn->size)
+            hide_rest(turn);
         if (turn->room != NULL && *turn->room != NULL)
             leave_room(turns, turn->room);
         message = ws4py_make_message(state, place->is_text ? &text : &binary, payload);
@@ -215,7 +241,7 @@ static int end_turn(Turns *turns, PyObject *self)
     PyErr_Fetch(&type, &error, &traceback);
     put(&OF(GATHERER), Py_None);
     if (!PyList_CheckExact(OF(GATHERED)) || PyList_GET_SIZE(OF(GATHERED)) != 0)
-        failed = tell(self, NAME(FLUSH), NULL);
+        failed = ask(self, NAME(FLUSH)) < 0 ? -1 : 0;
     put(&OF(BUSY), Py_None);
     if (type != NULL) {
         PyErr_Clear();
@@ -227,30 +253,22 @@ static int end_turn(Turns *turns, PyObject *self)
 
 /* Handle what begins with a plain message, and let WebSocket._parse handle the rest; return what that
  * does. NULL without an exception: there is no plain message at the beginning. */
-static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const uint8_t *data, Py_ssize_t size,
-                           uint8_t **room)
+static PyObject *take_turn(Turn *turn)
 {
-    Turns *turns = &state->turns;
-    PyObject *stream = OF(STREAM), *result = NULL;
-    Turn turn = {state, self, stream, NULL, chunk, room, data, size, 0, 0, 0, 0, 0};
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *result = NULL, *rest;
     Place place;
 
-    turn.is_masked = *slot(&turns->stream, stream, EXPECT_MASKING) == Py_True;
-    turn.most = find_most(turns, self);
-    if (turn.most < 0 || !find_message(data, size, 0, turn.is_masked, turn.most, &place))
+    turn->is_masked = *slot(&turns->stream, turn->stream, EXPECT_MASKING) == Py_True;
+    if (turn->most < 0 || !find_message(turn->data, turn->size, 0, turn->is_masked, turn->most, &place))
         return NULL;
-    if ((turn.me = call(OF(DRIVER), NAME(GET_IDENT))) == NULL)
-        return NULL;
-    Py_INCREF(stream);
-    Py_XINCREF(chunk);
-    put(&OF(BUSY), turn.me);
-    if (handle(&turn, &place) < 0)
-        end_turn(turns, self);
-    else if (turn.pos < turn.size) {
-        PyObject *rest = rest_of(&turn);
-
-        if (rest != NULL) {
-            PyObject *seconds = PyFloat_FromDouble((double)turn.took / 1e9), *args[3] = {self, rest, seconds};
+    put(&OF(BUSY), turn->me);
+    if (handle(turn, &place) < 0)
+        end_turn(turns, self);  /* Where the rest is shown, it stays. */
+    else if (turn->pos < turn->size) {
+        hide_rest(turn);
+        if ((rest = rest_of(turn)) != NULL) {
+            PyObject *seconds = PyFloat_FromDouble((double)turn->took / 1e9), *args[3] = {self, rest, seconds};
 
             result = seconds == NULL ? NULL : PyObject_Vectorcall(turns->parse, args, 3, NULL);
             Py_XDECREF(seconds);
@@ -259,34 +277,14 @@ static PyObject *take_turn(State *state, PyObject *self, PyObject *chunk, const 
         else
             end_turn(turns, self);
     }
-    else if (end_turn(turns, self) == 0) {
-        int done = IS_FALSE(ENDING) && IS_FALSE(CLOSE_SENT) && IS_FALSE(OVER) ? 0 : ask(self, NAME(IS_DONE));
-        result = done < 0 ? NULL : Py_NewRef(done ? Py_False : Py_True);
+    else {
+        hide_rest(turn);
+        if (end_turn(turns, self) == 0) {
+            int done = IS_FALSE(ENDING) && IS_FALSE(CLOSE_SENT) && IS_FALSE(OVER) ? 0 : ask(self, NAME(IS_DONE));
+            result = done < 0 ? NULL : Py_NewRef(done ? Py_False : Py_True);
+        }
     }
-    Py_DECREF(stream);
-    Py_XDECREF(turn.chunk);
-    Py_DECREF(turn.me);
     return result;
-}
-
-/* Say whether a class handles what is received as WebSocket does. */
-static int is_plain(Turns *turns, PyTypeObject *cls)
-{
-    PyObject *awaits, *process;
-    int plain;
-
-    if (cls->tp_version_tag != 0 && PyType_HasFeature(cls, Py_TPFLAGS_VALID_VERSION_TAG) &&
-        cls->tp_version_tag == turns->plain)
-        return 1;
-    awaits = PyObject_GetAttr((PyObject *)cls, NAME(AWAITS));
-    process = PyObject_GetAttr((PyObject *)cls, NAME(PROCESS));
-    plain = awaits == Py_False && process == turns->process;
-    Py_XDECREF(awaits);
-    Py_XDECREF(process);
-    PyErr_Clear();
-    if (plain)
-        turns->plain = cls->tp_version_tag;
-    return plain;
 }
 
 static int is_at_rest(Turns *turns, PyObject *self)
@@ -294,21 +292,64 @@ static int is_at_rest(Turns *turns, PyObject *self)
     PyObject *stream = OF(STREAM);
 
     return stream != NULL && Py_IS_TYPE(stream, turns->stream.cls) &&
-           *slot(&turns->stream, stream, RESTS) == Py_True && IS_FALSE(OVER) && IS_FALSE(FAILED) &&
-           OF(ANSWERS) != NULL && OF(GATHERED) != NULL && OF(DRIVER) != NULL;
+           *slot(&turns->stream, stream, RESTS) == Py_True && *slot(&turns->stream, stream, MESSAGE) == Py_None &&
+           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) == Py_None && OF(ANSWERS) != NULL &&
+           OF(GATHERED) != NULL && OF(DRIVER) != NULL;
+}
+
+/* Look up what may call Python, before the state is looked at; 0 if there is no plain turn, -1 on errors. */
+static int begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
+{
+    Turns *turns = &hastened->state->turns;
+    PyObject *driver;
+
+    if (!ws4py_fits(turns, self) || !ws4py_is_plain(turns, Py_TYPE(self)) || !is_at_rest(turns, self))
+        return 0;
+    turn->state = hastened->state;
+    turn->self = self;
+    if ((turn->most = find_most(turns, self)) == -2)
+        return -1;
+    driver = Py_NewRef(OF(DRIVER));
+    turn->me = call(driver, NAME(GET_IDENT));
+    Py_DECREF(driver);
+    return turn->me == NULL ? -1 : 1;
+}
+
+/* Take the stream, if the turn can begin now. */
+static int is_ready(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+
+    if (!is_at_rest(turns, self))
+        return 0;
+    turn->stream = Py_NewRef(OF(STREAM));
+    return 1;
+}
+
+static void drop_turn(Turn *turn)
+{
+    Py_XDECREF(turn->me);
+    Py_XDECREF(turn->stream);
+    Py_XDECREF(turn->chunk);
 }
 
 /* _parse(self, data) */
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
-    Turns *turns = &hastened->state->turns;
-    PyObject *self = args[0];
+    Turn turn = {0};
+    PyObject *result = NULL;
 
-    if (count != 2 || !PyBytes_CheckExact(args[1]) || !ws4py_fits(turns, self) || !is_at_rest(turns, self) ||
-        !is_plain(turns, Py_TYPE(self)))
+    if (count != 2 || !PyBytes_CheckExact(args[1]))
         return NULL;
-    return take_turn(hastened->state, self, args[1], (uint8_t *)PyBytes_AS_STRING(args[1]),
-                     PyBytes_GET_SIZE(args[1]), NULL);
+    if (begin_turn(&turn, hastened, args[0]) == 1 && is_ready(&turn)) {
+        turn.chunk = Py_NewRef(args[1]);
+        turn.data = (uint8_t *)PyBytes_AS_STRING(args[1]);
+        turn.size = PyBytes_GET_SIZE(args[1]);
+        result = take_turn(&turn);
+    }
+    drop_turn(&turn);
+    return result;
 }
 
 static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
@@ -319,21 +360,6 @@ static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
     Py_XDECREF(size);
     PyErr_Clear();
     return number < ROOM ? number : ROOM;
-}
-
-static PyObject *fail_to_read(Turns *turns, PyObject *self)
-{
-    PyObject *type, *error, *traceback;
-    int failed;
-
-    PyErr_SetFromErrno(PyExc_OSError);
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    failed = tell(self, NAME(READ_FAILED), error);
-    Py_XDECREF(type);
-    Py_XDECREF(error);
-    Py_XDECREF(traceback);
-    return failed ? NULL : Py_NewRef(Py_False);
 }
 
 /* Process what has been read, as bytes. */
@@ -354,53 +380,63 @@ static PyObject *process(Turns *turns, PyObject *self, const uint8_t *read, Py_s
 }
 
 /* Read once, and handle what has come. */
-static PyObject *receive(State *state, PyObject *self, int fd, uint8_t **room, Py_ssize_t size)
+static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
 {
-    Turns *turns = &state->turns;
-    const uint8_t *read = *room;
-    PyObject *result;
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *result;
+    const uint8_t *read = *turn->room;
 
-    size = recv(fd, *room, (size_t)size, MSG_DONTWAIT);
-    if (size < 0)
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? Py_NewRef(Py_True)
-                                                                        : fail_to_read(turns, self);
+    size = recv(fd, *turn->room, (size_t)size, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return Py_NewRef(Py_True);
+    if (size < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
+    }
     if (size == 0)
         return process(turns, self, read, 0);
     put(&OF(ALIVE), Py_True);
-    result = take_turn(state, self, NULL, read, size, room);
+    turn->data = read;
+    turn->size = size;
+    result = take_turn(turn);
     return result != NULL || PyErr_Occurred() ? result : process(turns, self, read, size);
+}
+
+/* Go on with what has been put away, if that may be handled now. */
+static PyObject *read_on(Hastened *hastened, PyObject *self, PyObject *result)
+{
+    Turns *turns = &hastened->state->turns;
+    int pending;
+
+    if (result != Py_True || !PyObject_IsTrue(OF(BUF)) || (pending = ask(self, NAME(PENDING))) == 0)
+        return result;
+    Py_DECREF(result);
+    return pending < 0 ? NULL : PyObject_CallOneArg(hastened->function, self);
 }
 
 /* once(self) */
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
     Turns *turns = &hastened->state->turns;
-    PyObject *self = args[0], *result, *buf;
-    uint8_t *room;
+    PyObject *self = args[0], *result = NULL;
+    Turn turn = {0};
     Py_ssize_t size;
+    uint8_t *room = NULL;
     int fd;
 
-    if (count != 1 || !ws4py_fits(turns, self) || !is_at_rest(turns, self) || !IS_FALSE(DRAINING) ||
-        !IS_FALSE(DISCARDING) || !is_plain(turns, Py_TYPE(self)))
-        return NULL;
-    buf = OF(BUF);
-    if (buf == NULL || !PyBytes_CheckExact(buf) || PyBytes_GET_SIZE(buf) != 0 ||
-        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0 ||
-        *slot(&turns->transport, OF(TRANSPORT), BLOCKS) != Py_False || (size = find_reading_size(turns, self)) <= 0)
-        return NULL;
-    if ((room = enter_room(turns)) == NULL)
-        return PyErr_NoMemory();
-    result = receive(hastened->state, self, fd, &room, size);
-    if (room != NULL)
-        leave_room(turns, &room);
-    if (result == Py_True && PyObject_IsTrue(OF(BUF))) {
-        int pending = ask(self, NAME(PENDING));
-
-        if (pending) {
-            Py_DECREF(result);
-            return pending < 0 ? NULL : PyObject_CallOneArg(hastened->function, self);
-        }
+    if (count == 1 && begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
+        is_ready(&turn) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) && OF(BUF) != NULL &&
+        PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
+        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 &&
+        *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
+        room = enter_room(turns);
+        turn.room = &room;
+        result = room == NULL ? PyErr_NoMemory() : receive(&turn, fd, size);
+        if (room != NULL)
+            leave_room(turns, &room);
+        result = read_on(hastened, self, result);
     }
+    drop_turn(&turn);
     return result;
 }
 

@@ -30,6 +30,10 @@
 #define HASTENS 0
 #endif
 
+#ifndef Py_TPFLAGS_DISALLOW_INSTANTIATION
+#define Py_TPFLAGS_DISALLOW_INSTANTIATION 0
+#endif
+
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif
@@ -38,11 +42,11 @@ enum { ROOM = 64 * 1024 };  /* bytes that are read at once, at most */
 
 /* Slots of a WebSocket, a Stream, a PlainTransport and a Message; hasten.c has their names. */
 enum {
-    ALIVE, ANSWERS, BROKEN, BUSY, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
+    ALIVE, ANSWERS, AT, BROKEN, BUSY, CHUNK, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
     DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_SIZE, GATHERER, LOCK,
-    OUTGOING, OVER, SEALED, STREAM, TRANSPORT, WEBSOCKET_SLOTS,
+    OUTGOING, OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WEBSOCKET_SLOTS,
 };
-enum { ALWAYS_MASK, EXPECT_MASKING, RESTS, STREAM_SLOTS };
+enum { ALWAYS_MASK, EXPECT_MASKING, MESSAGE, RESTS, STREAM_SLOTS };
 enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
 enum { COMPLETED, DATA, MESSAGE_SLOTS };
 
@@ -54,16 +58,18 @@ typedef struct {
 
 /* Names that are looked up. */
 enum {
-    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GET_IDENT, N_HAS_ROOM, N_IS_DONE, N_KEEP, N_LIMITS,
-    N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_RELEASE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
-    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, NAMES,
+    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GET_IDENT, N_HAS_ROOM, N_IS_DONE, N_KEEP_REST, N_LIMITS,
+    N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
+    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_WRITE_FAILED, NAMES,
 };
 
 typedef struct {
     PyObject *hastened;            /* the type of what hasten() returns */
     PyObject *names[NAMES];
     Shape websocket, stream, transport, message;
+    int has_looked;                /* at these classes */
     PyTypeObject *socket;          /* socket.socket */
+    PyTypeObject *limits_class;    /* Limits */
     PyObject *text, *binary;       /* TextMessage, BinaryMessage */
     PyObject *parse, *process;     /* WebSocket._parse and process, as they are written in Python */
     PyObject *limits;              /* those that were met last, and what they say */
@@ -137,10 +143,21 @@ static inline int ask(PyObject *self, PyObject *name)
     return is_true;
 }
 
-static inline int tell(PyObject *self, PyObject *name, PyObject *argument)
+/* Call a method with the exception that is set, while that is being handled; -1 on errors. */
+static inline int tell_of_error(PyObject *self, PyObject *name)
 {
-    PyObject *answer = argument == NULL ? call(self, name) : PyObject_CallMethodOneArg(self, name, argument);
+    PyObject *type, *error, *traceback, *old_type, *old_error, *old_traceback, *answer;
 
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL)
+        PyException_SetTraceback(error, traceback);
+    PyErr_GetExcInfo(&old_type, &old_error, &old_traceback);
+    Py_INCREF(error);
+    PyErr_SetExcInfo(type, error, traceback);
+    answer = PyObject_CallMethodOneArg(self, name, error);
+    Py_DECREF(error);
+    PyErr_SetExcInfo(old_type, old_error, old_traceback);
     Py_XDECREF(answer);
     return answer == NULL ? -1 : 0;
 }
@@ -148,6 +165,7 @@ static inline int tell(PyObject *self, PyObject *name, PyObject *argument)
 /* What the files do for each other */
 
 int ws4py_fits(Turns *turns, PyObject *self);
+int ws4py_is_plain(Turns *turns, PyTypeObject *cls);  /* whether it handles what is received as WebSocket does */
 int ws4py_descriptor(Turns *turns, PyObject *transport);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);

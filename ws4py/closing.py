@@ -101,9 +101,9 @@ class Closing(Sender):
 
     def _set_terminated(self, ours: bool, value: bool) -> None:
         if ours:
-            self._close_sent = value
+            self._close_sent = bool(value)
         else:
-            self.close_received = value
+            self.close_received = bool(value)
 
     def closed(self, code: int, reason: str | None = None) -> Returned:
         """Called when the connection has ended.

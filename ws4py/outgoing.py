@@ -92,9 +92,27 @@ class Outgoing(State):
         if dropped and self._may_wait():
             self._driver.give_way()
         if self._outgoing or self._broken or self._source:
-            self._settle()
-            if self._broken and self._may_wait():
-                raise Terminated
+            self._settle_refused()
+
+    def _settle_refused(self) -> None:
+        self._settle()
+        if self._broken and self._may_wait():
+            raise Terminated
+
+    def _keep_rest(self, rest: bytes) -> None:
+        """Queue what the kernel has not taken of a frame, and release the lock, which is held."""
+        try:
+            self._keep(rest)
+        finally:
+            self._lock.release()
+        self._settle_refused()
+
+    def _write_failed(self, error: OSError) -> None:
+        """Take notice of what the kernel said of a write."""
+        with self._lock:
+            self._failure = str(error)
+            self._drop_queue()
+        self._settle_refused()
 
     def _write_close(self, frame: bytes, at_once: bool) -> bool:
         """Write the Close frame ``frame``, behind a generator unless ``at_once``.

@@ -114,7 +114,7 @@ class Stream:
     pongs: list[PongControlMessage] = _ListAtNeed()  # type: ignore[assignment]
     errors: list[CloseControlMessage] = _ListAtNeed()  # type: ignore[assignment]
 
-    __slots__ = ("__dict__", "__weakref__", "_rests", "always_mask", "expect_masking")
+    __slots__ = ("__dict__", "__weakref__", "_rests", "always_mask", "expect_masking", "message")
 
     def __init__(self, always_mask: bool = False, expect_masking: bool = True) -> None:
         self.message: DataMessage | None = None
@@ -181,7 +181,9 @@ class Stream:
                         self.ahead = messages
                         while True:
                             self.unread = len(buf) - pos + len(messages)
+                            self._rests = not self.unread
                             late = yield 0
+                            self._rests = False
                             if late:
                                 buf, pos = buf[pos:] + late, 0
                                 late = None
@@ -243,7 +245,9 @@ class Stream:
                 self.unread = len(buf) - pos
                 if not self.unread:
                     buf, pos = b"", 0
+                    self._rests = self._partial is None and self._takes_many
                 late = yield 0
+                self._rests = False
                 if late:
                     buf = buf[pos:] + late
                     late, pos = None, 0  # While it waits, it keeps nothing that it has parsed.

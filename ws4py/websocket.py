@@ -71,7 +71,9 @@ class WebSocket(Closing):
     __slots__ = (
         "__dict__",
         "__weakref__",
+        "_at",
         "_came",
+        "_chunk",
         "_discarding",
         "_fd",
         "_heartbeat",
@@ -121,6 +123,9 @@ class WebSocket(Closing):
         self._turn_ends = 0.0
         # Bytes that the parser misses of what it is at, and that the last read has brought.
         self._wanted = self._came = 0
+        # What has come and waits while a callback runs, from _at on, unless the parser has it.
+        self._chunk: bytes | None = None
+        self._at = 0
         # The parser stands at something that has not been handled yet.
         self._unhandled = False
         # Kept here by the loop that drives the connection, if there is one.
@@ -176,9 +181,11 @@ class WebSocket(Closing):
         parser = stream.parser
         me = self._busy = self._driver.get_ident()
         self._turn_ends = monotonic() + _TURN - took if took else 0.0
-        if took > GATHER_TIME:
-            self.flush()
+        if self._chunk is not None:
+            data, self._chunk = self._chunk[self._at :] + (data or b""), None
         try:
+            if took > GATHER_TIME:
+                self.flush()
             if self._unhandled:
                 wanted, self.buf = 0, self.buf + (data or b"")
             else:
