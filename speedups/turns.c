@@ -123,8 +123,8 @@ static int has_ended(const Turn *turn)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->shows ? turn->chunk : Py_None) || !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) ||
-           !IS_FALSE(CLOSE_RECEIVED);
+    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->shows ? turn->chunk : Py_None) || !IS_FALSE(ENDING) ||
+           !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
 }
 
 /* Say whether to go on here with what has come together; -1 on errors. */
@@ -251,40 +251,48 @@ static int end_turn(Turns *turns, PyObject *self)
     return failed;
 }
 
-/* Handle what begins with a plain message, and let WebSocket._parse handle the rest; return what that
- * does. NULL without an exception: there is no plain message at the beginning. */
+/* Let WebSocket._parse handle the rest, and return what that does. */
+static PyObject *hand_over(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *result = NULL, *rest = rest_of(turn), *seconds = PyFloat_FromDouble((double)turn->took / 1e9);
+
+    if (rest != NULL && seconds != NULL) {
+        PyObject *args[3] = {turn->self, rest, seconds};
+        result = PyObject_Vectorcall(turns->parse, args, 3, NULL);
+    }
+    else
+        end_turn(turns, turn->self);
+    Py_XDECREF(rest);
+    Py_XDECREF(seconds);
+    return result;
+}
+
+/* Handle what begins with a plain message; return what WebSocket._parse would. NULL without an exception:
+ * there is no plain message at the beginning. */
 static PyObject *take_turn(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *result = NULL, *rest;
+    PyObject *self = turn->self;
     Place place;
+    int done = 0;
 
     turn->is_masked = *slot(&turns->stream, turn->stream, EXPECT_MASKING) == Py_True;
     if (turn->most < 0 || !find_message(turn->data, turn->size, 0, turn->is_masked, turn->most, &place))
         return NULL;
     put(&OF(BUSY), turn->me);
-    if (handle(turn, &place) < 0)
+    if (handle(turn, &place) < 0) {
         end_turn(turns, self);  /* Where the rest is shown, it stays. */
-    else if (turn->pos < turn->size) {
-        hide_rest(turn);
-        if ((rest = rest_of(turn)) != NULL) {
-            PyObject *seconds = PyFloat_FromDouble((double)turn->took / 1e9), *args[3] = {self, rest, seconds};
-
-            result = seconds == NULL ? NULL : PyObject_Vectorcall(turns->parse, args, 3, NULL);
-            Py_XDECREF(seconds);
-            Py_DECREF(rest);
-        }
-        else
-            end_turn(turns, self);
+        return NULL;
     }
-    else {
-        hide_rest(turn);
-        if (end_turn(turns, self) == 0) {
-            int done = IS_FALSE(ENDING) && IS_FALSE(CLOSE_SENT) && IS_FALSE(OVER) ? 0 : ask(self, NAME(IS_DONE));
-            result = done < 0 ? NULL : Py_NewRef(done ? Py_False : Py_True);
-        }
-    }
-    return result;
+    hide_rest(turn);
+    if (turn->pos < turn->size)
+        return hand_over(turn);
+    if (end_turn(turns, self) < 0)
+        return NULL;
+    if (!IS_FALSE(ENDING) || !IS_FALSE(CLOSE_SENT) || !IS_FALSE(OVER))
+        done = ask(self, NAME(IS_DONE));
+    return done < 0 ? NULL : Py_NewRef(done ? Py_False : Py_True);
 }
 
 static int is_at_rest(Turns *turns, PyObject *self)

@@ -110,8 +110,7 @@ class Outgoing(State):
     def _write_failed(self, error: OSError) -> None:
         """Take notice of what the kernel said of a write."""
         with self._lock:
-            self._failure = str(error)
-            self._drop_queue()
+            self._fail(error)
         self._settle_refused()
 
     def _write_close(self, frame: bytes, at_once: bool) -> bool:
@@ -319,8 +318,7 @@ class Outgoing(State):
             try:
                 sent = self._transport.write(data, payload)
             except OSError as error:
-                self._failure = str(error)
-                self._drop_queue()
+                self._fail(error)
                 return
         if sent < len(data) + len(payload):
             self._keep(data, payload, sent)
@@ -341,6 +339,11 @@ class Outgoing(State):
             self._outgoing = bytearray(self._outgoing)
         self._outgoing += memoryview(data)[sent:]
         self._outgoing += rest
+
+    def _fail(self, error: OSError) -> None:
+        """Keep what the kernel said, and send nothing more."""
+        self._failure = str(error)
+        self._drop_queue()
 
     def _drop_queue(self) -> None:
         """Send nothing more, and let nobody wait for it."""
@@ -421,8 +424,7 @@ class Outgoing(State):
             with memoryview(outgoing) as queue, queue[:OFFER] as offer:
                 sent = transport.write(offer)
         except OSError as error:
-            self._failure = str(error)
-            self._drop_queue()
+            self._fail(error)
             return 0
         if sent == len(outgoing):
             self._outgoing = b""
