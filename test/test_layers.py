@@ -45,6 +45,7 @@ LAYERS = {
     "sending": 4.2,
     "draining": 4.2,
     "closing": 4.25,
+    "receiving": 4.28,
     "websocket": 4.3,
     "_gevent": 4.4,
     "_group": 4.4,

@@ -17,7 +17,7 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
-from ws4py import websocket
+from ws4py import receiving
 from ws4py.limits import Limits
 from ws4py.messaging import (
     BinaryMessage,
@@ -233,7 +233,7 @@ def test_close_in_a_generator_ends_the_message(pair: Any) -> None:
 @pytest.fixture
 def never_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing that gathers become too old, however slow the machine is."""
-    monkeypatch.setattr(websocket, "GATHER_TIME", TIMEOUT)
+    monkeypatch.setattr(receiving, "GATHER_TIME", TIMEOUT)
 
 
 def test_answers_to_messages_that_came_together_leave_together(never_old: None) -> None:

@@ -21,9 +21,10 @@ from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, ends_program
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
+from ws4py.receiving import DEFAULT_READING_SIZE
 from ws4py.sending import broadcast
 from ws4py.streaming import Stream
-from ws4py.websocket import DEFAULT_READING_SIZE, WebSocket, check_callbacks
+from ws4py.websocket import WebSocket, check_callbacks
 
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
 

@@ -26,10 +26,11 @@ from ws4py.draining import check_drain
 from ws4py.limits import Limits
 from ws4py.loop import Timer
 from ws4py.manager import WebSocketManager
+from ws4py.receiving import DEFAULT_READING_SIZE
 from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import Handler, Opening, Site
 from ws4py.transport import TLSTransport, make_transport, send_at_once
-from ws4py.websocket import DEFAULT_READING_SIZE, EchoWebSocket, WebSocket
+from ws4py.websocket import EchoWebSocket, WebSocket
 
 __all__ = ["WebSocketServer"]
 
