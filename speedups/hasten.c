@@ -14,7 +14,7 @@ static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
     "_unhandled",
 };
 static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "message", "_rests"};
-static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "_data"};
+static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "data"};
 static const char *const OF_TRANSPORT[TRANSPORT_SLOTS] = {"_blocks", "sock"};
 
 /* Note where a class has its slots; 0 if these are not what is expected here. */
@@ -227,8 +227,6 @@ static Fast find_fast(PyObject *name)
         return ws4py_once;
     if (PyUnicode_CompareWithASCIIString(name, "_parse") == 0)
         return ws4py_parse;
-    if (PyUnicode_CompareWithASCIIString(name, "data") == 0)
-        return ws4py_data;
 #else
     (void)name;
 #endif

@@ -273,7 +273,7 @@ static int speedups_exec(PyObject *module)
     State *state = state_of(module);
 
     state->bare = PyUnicode_InternFromString("_bare");
-    state->data = PyUnicode_InternFromString("_data");
+    state->data = PyUnicode_InternFromString("data");
     state->completed = PyUnicode_InternFromString("completed");
     if (!state->bare || !state->data || !state->completed)
         return -1;

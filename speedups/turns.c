@@ -448,16 +448,4 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     return result;
 }
 
-/* data(self), of a Message */
-PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
-{
-    const Shape *shape = &hastened->state->turns.message;
-    PyObject *data;
-
-    if (count != 1 || shape->cls == NULL || !PyObject_TypeCheck(args[0], shape->cls))
-        return NULL;
-    data = *slot(shape, args[0], DATA);
-    return data != NULL && PyBytes_CheckExact(data) ? Py_NewRef(data) : NULL;
-}
-
 #endif

@@ -81,7 +81,7 @@ typedef struct {
 /* What the module keeps; each interpreter has its own. */
 typedef struct {
     PyObject *bare;       /* "_bare" */
-    PyObject *data;       /* "_data" */
+    PyObject *data;       /* "data" */
     PyObject *completed;  /* "completed" */
     Turns turns;
 } State;
@@ -169,7 +169,6 @@ int ws4py_is_plain(Turns *turns, PyTypeObject *cls);  /* whether it handles what
 int ws4py_descriptor(Turns *turns, PyObject *transport);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
-PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 
 PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload);

@@ -228,12 +228,9 @@ def test_a_binary_message_cannot_be_extended_with_text() -> None:
         BinaryMessage(b"a").extend("text")
 
 
-def test_data_can_be_set() -> None:
-    message = TextMessage("a")
-    message.data = "é"
-    assert message.data == b"\xc3\xa9"
-    with pytest.raises(TypeError):
-        message.data = None
+def test_a_name_that_it_does_not_have_is_told() -> None:
+    with pytest.raises(AttributeError, match="'TextMessage' object has no attribute 'text'"):
+        _ = TextMessage("a").text  # type: ignore[attr-defined]
 
 
 def test_short_pieces_of_a_message_are_kept_together_and_long_ones_as_they_are() -> None:
@@ -241,8 +238,8 @@ def test_short_pieces_of_a_message_are_kept_together_and_long_ones_as_they_are()
     long = bytes(64 * 1024)
     for piece in (b"b", b"c", b"d", long, b"e", b"f"):
         message.extend(piece)
-    assert message._data == [b"a", b"bcd", long, b"ef"]
-    assert message._data[2] is long
+    assert message._pieces == [b"a", b"bcd", long, b"ef"]
+    assert message._pieces[2] is long
     assert message.data == b"abcd" + long + b"ef"
 
 

@@ -228,7 +228,7 @@ def test_the_bytes_of_a_bytearray_are_copied(ways: Any) -> None:
         messages, end = ways.take_messages(buf, 0, masked, MOST, TextMessage, BinaryMessage)
         buf[:] = b"\0" * len(buf)
         assert (messages[0].data, end) == (b"Hello", len(buf))
-        assert type(messages[0]._data) is bytes
+        assert type(messages[0].data) is bytes
 
 
 def is_utf8(data: bytes) -> bool:

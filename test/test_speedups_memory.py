@@ -108,8 +108,8 @@ def test_a_call_keeps_no_reference_to_what_it_was_given(ways: Any) -> None:
 
 def test_the_payload_belongs_to_its_message_alone(ways: Any) -> None:
     (message, other), _ = take(ways, binary(b"x" * 50) + binary(b"x" * 50))
-    assert sys.getrefcount(message._data) == sys.getrefcount(other._data)
-    assert message._data is not other._data
+    assert sys.getrefcount(message.data) == sys.getrefcount(other.data)
+    assert message.data is not other.data
     assert sys.getrefcount(message) == sys.getrefcount(other)
     assert gc.is_tracked(message)
 

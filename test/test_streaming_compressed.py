@@ -193,7 +193,7 @@ def test_a_bomb_is_refused_when_it_has_reached_the_limit() -> None:
     wanted = stream.parser.send(data)
     while not (wanted or stream.errors):
         pieces += 1
-        assert len(stream.message._data) <= 1 << 20  # type: ignore[union-attr]
+        assert len(stream.message.data) <= 1 << 20  # type: ignore[union-attr]
         wanted = next(stream.parser)
     assert [error.code for error in stream.errors] == [1009]
     assert pieces <= 2

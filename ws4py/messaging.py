@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import urandom
 from struct import pack
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from ws4py.framing import (
     MAX_CONTROL_PAYLOAD,
@@ -16,7 +16,6 @@ from ws4py.framing import (
     OPCODE_TEXT,
     Frame,
 )
-from ws4py.masking import hasten
 
 __all__ = [
     "BinaryMessage",
@@ -50,18 +49,20 @@ class Message:
         TypeError: ``data`` is neither str, bytes nor bytearray, or a str without an encoding.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_data", "completed")
+    __slots__ = ("__dict__", "__weakref__", "_pieces", "completed", "data")
 
     #: Whether the frame with the FIN bit has come.
     completed: bool
-    # The payload; or as long as it grows, its pieces, of which the short ones are joined.
-    _data: bytes | list[bytes | bytearray]
+    #: The payload.
+    data: bytes
+    # What it is made of, as long as it grows; short pieces are joined. There is no ``data`` then.
+    _pieces: list[bytes | bytearray]
 
     def __init__(self, opcode: int, data: Payload = b"", encoding: str | None = "utf-8") -> None:
         self.opcode = opcode
         self.encoding = encoding
         self.completed = False
-        self._data = data if type(data) is bytes else self._encode(data)
+        self.data = data if type(data) is bytes else self._encode(data)
 
     def _encode(self, data: Payload) -> bytes:
         if isinstance(data, (bytes, bytearray)):
@@ -72,18 +73,14 @@ class Message:
             raise TypeError(f"{type(self).__name__} has no encoding for a str")
         return data.encode(self.encoding)
 
-    @property
-    @hasten
-    def data(self) -> bytes:
-        """The payload."""
-        data = self._data
-        if not isinstance(data, bytes):
-            data = self._data = b"".join(data)
-        return data
+    if not TYPE_CHECKING:  # which would take any name for one that is there
 
-    @data.setter
-    def data(self, data: Payload) -> None:
-        self._data = self._encode(data)
+        def __getattr__(self, name: str) -> bytes:
+            if name != "data":
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.data = b"".join(self._pieces)
+            del self._pieces
+            return self.data
 
     def extend(self, data: Payload) -> None:
         """Append ``data`` to the payload; a str is encoded.
@@ -92,16 +89,16 @@ class Message:
             TypeError: ``data`` is neither str, bytes nor bytearray.
         """
         piece = self._encode(data)
-        pieces: list[bytes | bytearray]
-        pieces = self._data if isinstance(self._data, list) else [self._data]
-        last = pieces[-1]
+        if not hasattr(self, "_pieces"):
+            self._pieces = [self.data]
+            del self.data
+        last = self._pieces[-1]
         if len(piece) >= _LARGE:
-            pieces.append(piece)
+            self._pieces.append(piece)
         elif isinstance(last, bytearray):
             last += piece
         else:
-            pieces.append(bytearray(piece))
-        self._data = pieces
+            self._pieces.append(bytearray(piece))
 
     def single(self, mask: bool = False) -> bytes:
         """Return the message as one frame, masked with a new random key if ``mask`` is true."""
@@ -148,7 +145,7 @@ class TextMessage(Message):
 
     def __init__(self, text: Any = None) -> None:
         self.completed = False
-        self._data = text if type(text) is bytes else self._encode(text)
+        self.data = text if type(text) is bytes else self._encode(text)
 
 
 TextMessage._bare = TextMessage
@@ -169,7 +166,7 @@ class BinaryMessage(Message):
 
     def __init__(self, bytes: Any = None) -> None:  # noqa: A002
         self.completed = False
-        self._data = bytes if type(bytes) is _bytes else self._encode(bytes)
+        self.data = bytes if type(bytes) is _bytes else self._encode(bytes)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -212,9 +209,9 @@ class _Probe(Message):
     def __init__(self, opcode: int, data: Any) -> None:
         super().__init__(opcode, data)
         self.completed = True
-        if len(self._data) > MAX_CONTROL_PAYLOAD:
+        if len(self.data) > MAX_CONTROL_PAYLOAD:
             raise ValueError(
-                f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes and not {len(self._data)}"
+                f"a control frame carries {MAX_CONTROL_PAYLOAD} bytes and not {len(self.data)}"
             )
 
     def __str__(self) -> str:

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 from logging import getLogger
+from math import inf
 from time import monotonic
 from typing import Any, Callable
 
 from ws4py.closing import Closing, Returned
 from ws4py.exc import Terminated
+from ws4py.framing import plain_messages
 from ws4py.masking import hasten
-from ws4py.messaging import CloseControlMessage, PongControlMessage
+from ws4py.messaging import (
+    BinaryMessage,
+    CloseControlMessage,
+    PongControlMessage,
+    TextMessage,
+)
 from ws4py.outgoing import GATHER_TIME
 from ws4py.streaming import DataMessage, Stream
 
@@ -58,7 +65,8 @@ class Receiver(Closing):
         self._turn_ends = 0.0
         # Bytes that the parser misses of what it is at, and that the last read has brought.
         self._wanted = self._came = 0
-        # What has come and waits while a callback runs, from _at on, unless the parser has it.
+        # What has come and waits, from _at on, unless the parser has it: while a callback runs, or
+        # until the peer is read again.
         self._chunk: bytes | None = None
         self._at = 0
         # The parser stands at something that has not been handled yet.
@@ -91,74 +99,112 @@ class Receiver(Closing):
         self._alive = True
         return self._discarding or self._parse(data)
 
-    # A call for each part of this would cost a short message a tenth more.
     @hasten
-    def _parse(self, data: bytes | None, took: float = 0.0) -> bool:  # noqa: C901
+    def _parse(self, data: bytes | None, took: float = 0.0) -> bool:
         """Handle all that ``data`` completes, and what has waited until there is room.
 
         ``took`` is how many seconds this turn has taken already.
         """
         stream = self.stream
-        stream.limits = self.limits
-        parser = stream.parser
-        me = self._busy = self._driver.get_ident()
-        self._turn_ends = monotonic() + _TURN - took if took else 0.0
+        self._busy = self._driver.get_ident()
+        self._turn_ends = monotonic() + _TURN - took
         if self._chunk is not None:
             data, self._chunk = self._chunk[self._at :] + (data or b""), None
+            stream._rests = stream._rests is not False
         try:
             if took > GATHER_TIME:
                 self.flush()
-            if self._unhandled:
-                wanted, self.buf = 0, self.buf + (data or b"")
+            if data and stream._rests and stream.message is None and not self._awaits:
+                self._take_plain(stream, data)
             else:
-                wanted = parser.send(data)
-            while not wanted:
-                if self._awaits and self._occupied(stream):
-                    self._unhandled = self._paused = True
-                    break
-                more = stream.unread
-                self._gatherer = me if more and self.gather else None
-                message, self._unhandled = stream.message, False
-                if message is not None and message.completed:
-                    if stream.ahead:
-                        stream.message = stream.ahead.pop()
-                        stream.unread -= 1
-                        self._unhandled = True
-                    else:
-                        stream.message = None
-                    if self._failed:
-                        pass
-                    elif self._awaits:
-                        self._call(self.received_message, message)
-                    else:
-                        try:
-                            self.received_message(message)
-                        except Exception as error:  # noqa: BLE001 - the application's
-                            self._crashed(error)
-                else:
-                    self._handle(stream)
-                if self._discarding or self.close_received or self._ending:
-                    break
-                if (self._answers and not self._has_room()) or not more:
-                    break
-                now = monotonic()
-                if self._gathered and now - self._gathered_at > GATHER_TIME:
-                    self.flush()
-                if not self._turn_ends:
-                    self._turn_ends = now + _TURN
-                elif now > self._turn_ends and not self._let_others():
-                    break
-                if not self._unhandled:
-                    wanted = parser.send(None)
+                self._take(stream, data)
         finally:
             self._gatherer = None
             if self._gathered:
                 self.flush()
             self._busy = None
-        self._wanted = wanted
         if self._ending or self._close_sent or self._over:
             return not self._is_done()
         return True
+
+    def _take_plain(self, stream: Stream, data: bytes) -> None:  # noqa: C901 - the hot path
+        """Handle what ``data`` completes, while the parser holds nothing: short messages past it.
+
+        What waits while the application has a message can be found in ``_chunk``, from ``_at`` on:
+        who parses meanwhile takes it from there.
+        """
+        size, end, limits = len(data), 0, self.limits
+        longest = limits.max_message_size if limits.max_fragments != 0 else -1
+        due = self._turn_ends - _TURN + GATHER_TIME
+        most = inf if longest is None else longest
+        for message, end in plain_messages(
+            data, 0, stream.expect_masking, most, TextMessage, BinaryMessage
+        ):
+            if end < size:
+                if self._chunk is not data:
+                    self._chunk, stream._rests = data, None
+                    self._gatherer = self._busy if self.gather else None
+                self._at = end
+            elif self._chunk is data:
+                self._chunk, stream._rests = None, True
+                self._gatherer = None
+            if not self._failed:
+                try:
+                    self.received_message(message)
+                except Exception as error:  # noqa: BLE001 - the application's
+                    self._crashed(error)
+            if self._ending or self.close_received:
+                self._chunk = None
+                return
+            if (self._answers and not self._has_room()) or end == size:
+                return
+            if self._chunk is not data or stream._rests is not None:
+                return
+            if monotonic() > due:
+                if not self._goes_on():
+                    return
+                due = monotonic() + GATHER_TIME
+        if self._chunk is data:
+            self._chunk, stream._rests = None, True
+        self._take(stream, data[end:])
+
+    def _take(self, stream: Stream, data: bytes | None) -> None:
+        """Handle what the parser finds in what it has and ``data``."""
+        stream.limits = self.limits
+        parser, me = stream.parser, self._busy
+        due = self._turn_ends - _TURN + GATHER_TIME
+        if self._unhandled:
+            wanted, self.buf = 0, self.buf + (data or b"")
+        else:
+            wanted = parser.send(data)
+        while not wanted:
+            if self._awaits and self._occupied(stream):
+                self._unhandled = self._paused = True
+                break
+            more = stream.unread
+            self._gatherer = me if more and self.gather else None
+            message, self._unhandled = stream.message, False
+            if message is None or not message.completed:
+                self._handle(stream)
+            else:
+                stream.message = None
+                if not self._failed:
+                    self._call(self.received_message, message)
+            if self._discarding or self.close_received or self._ending:
+                break
+            if (self._answers and not self._has_room()) or not more:
+                break
+            if monotonic() > due:
+                if not self._goes_on():
+                    break
+                due = monotonic() + GATHER_TIME
+            wanted = parser.send(None)
+        self._wanted = wanted
+
+    def _goes_on(self) -> bool:
+        """Send what has gathered for long enough, and say whether others have had their turn."""
+        self.flush()
+        return monotonic() <= self._turn_ends or self._let_others()
 
     def _occupied(self, stream: Stream) -> bool:
         """Say whether what the stream has is to wait until the application has done other work."""

@@ -126,8 +126,9 @@ class Stream:
         self.ahead = _NONE_AHEAD
         self._partial: DataMessage | None = None
         self._fragments = self._size = 0
-        # The parser waits for a new message, and holds nothing: who finds some may take them.
-        self._rests = False
+        # The parser waits for a new message, and holds nothing: who finds some may take them. None
+        # while somebody does, and nobody else has used the parser.
+        self._rests: bool | None = False
         self._inflating: Inflater | None = None
         # Made for the first text that does not come whole.
         self._validator: Any = None
