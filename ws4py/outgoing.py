@@ -28,7 +28,7 @@ from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.state import State
 from ws4py.transport import OFFER
 
-#: What gathers is written once it has this many bytes, or once it is this old in seconds.
+#: What gathers is written once it has this many bytes, and at least as often, in seconds.
 _GATHER_SIZE, GATHER_TIME = 64 * 1024, 0.001
 
 #: Nobody's thread: the fragmented message that is open is continued when there is room.
@@ -138,7 +138,7 @@ class Outgoing(State):
             self._gathered.append(frame)
             self._gathered_size += len(frame)
         else:
-            self._gathered_size, self._gathered_at = len(frame), monotonic()
+            self._gathered_size = len(frame)
             self._gathered.append(frame)
             self._driver.gathers(self)
         if self._gathered_size >= _GATHER_SIZE:

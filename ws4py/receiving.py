@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 from ws4py.closing import Closing, Returned
 from ws4py.exc import Terminated
-from ws4py.framing import plain_messages
+from ws4py.framing import plain_payloads
 from ws4py.masking import hasten
 from ws4py.messaging import (
     BinaryMessage,
@@ -32,6 +32,10 @@ DEFAULT_READING_SIZE = 64 * 1024
 _LARGEST_READ = 1024 * 1024
 #: Seconds that a connection is handled before others have their turn, if more has come together.
 _TURN = 0.01
+#: What a parser asks for until it has a frame: its length, its key and its payload, for example.
+_STEPS = 4
+
+_new: Any = object.__new__
 
 
 class Receiver(Closing):
@@ -111,18 +115,23 @@ class Receiver(Closing):
         if self._chunk is not None:
             data, self._chunk = self._chunk[self._at :] + (data or b""), None
             stream._rests = stream._rests is not False
+        rest = None
         try:
             if took > GATHER_TIME:
                 self.flush()
-            if data and stream._rests and stream.message is None and not self._awaits:
+            if not data or self._awaits or stream.message is not None:
+                self._take(stream, data)
+            elif stream._rests:
                 self._take_plain(stream, data)
             else:
-                self._take(stream, data)
+                rest = self._take_frame(stream, data)
         finally:
             self._gatherer = None
             if self._gathered:
                 self.flush()
             self._busy = None
+        if rest:
+            return self._parse(rest)
         if self._ending or self._close_sent or self._over:
             return not self._is_done()
         return True
@@ -137,9 +146,10 @@ class Receiver(Closing):
         longest = limits.max_message_size if limits.max_fragments != 0 else -1
         due = self._turn_ends - _TURN + GATHER_TIME
         most = inf if longest is None else longest
-        for message, end in plain_messages(
-            data, 0, stream.expect_masking, most, TextMessage, BinaryMessage
-        ):
+        for is_text, payload, end in plain_payloads(data, 0, stream.expect_masking, most):
+            # This is what their classes do, in a third of the time.
+            message: DataMessage = _new(TextMessage if is_text else BinaryMessage)
+            message.data, message.completed = payload, True
             if end < size:
                 if self._chunk is not data:
                     self._chunk, stream._rests = data, None
@@ -167,6 +177,30 @@ class Receiver(Closing):
         if self._chunk is data:
             self._chunk, stream._rests = None, True
         self._take(stream, data[end:])
+
+    def _take_frame(self, stream: Stream, data: bytes) -> bytes | None:
+        """Handle what ``data`` completes of the frame that the parser is at.
+
+        Bytes seldom come as the peer has written them: most chunks end within a frame, and so the
+        next one begins there.
+
+        Returns:
+            What follows the frame, if the parser holds nothing now; else it has got that, too.
+        """
+        for _ in range(_STEPS):
+            if not 0 < self._wanted < len(data):
+                break
+            self._chunk, self._at = data, self._wanted
+            self._take(stream, data[: self._wanted])
+            if self._discarding or self.close_received or self._ending:
+                self._chunk = None
+            if self._chunk is not data or self._paused:
+                return None
+            data, self._chunk = data[self._at :], None
+            if stream._rests:
+                return data
+        self._take(stream, data)
+        return None
 
     def _take(self, stream: Stream, data: bytes | None) -> None:
         """Handle what the parser finds in what it has and ``data``."""

@@ -92,20 +92,6 @@ class Sender(Outgoing):
             TypeError: A str cannot be sent as a binary message.
             ValueError: ``payload`` is of another type.
         """
-        gathered = self._gathered
-        if (
-            # One of many answers that leave together: what is here takes it from 0.7 to 0.3 µs.
-            gathered
-            and type(payload) is bytes
-            and len(payload) <= MAX_CONTROL_PAYLOAD
-            and self._gatherer == self._driver.get_ident()
-            and self._fragmenter is None
-            and self._deflater is None
-            and len(gathered) < _MANY
-            and not self.stream.always_mask
-        ):
-            gathered.append((BINARY_HEADS if binary else TEXT_HEADS)[len(payload)] + payload)
-            return
         if self._over or not self._connected or (self._close_sent and self.close_received):
             raise Terminated
         if self._fragmenter is not None and self._fragmenter == self._driver.get_ident():
@@ -114,11 +100,7 @@ class Sender(Outgoing):
         if deflater is not None and compress and not _is_control(payload):
             self._send_compressed(deflater, payload, binary)
         elif type(payload) is bytes:
-            opcode, stream = OPCODE_BINARY if binary else OPCODE_TEXT, self.stream
-            if len(payload) < _LARGE and stream is not None and not stream.always_mask:
-                self._write(encode_frame(FIN | opcode, payload))  # without two calls in between
-            else:
-                self._send_frame(opcode, payload)
+            self._send_bytes(payload, binary)
         elif isinstance(payload, GeneratorType):
             self._send_fragments(_fragments(payload, binary))
         elif isinstance(payload, CloseControlMessage):
@@ -128,6 +110,26 @@ class Sender(Outgoing):
         else:
             data = _encode(payload, binary)
             self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, data)
+
+    def _send_bytes(self, payload: bytes, binary: bool) -> None:
+        """Send a message as it is; of many short answers, one takes half the time so."""
+        stream, size = self.stream, len(payload)
+        if size >= _LARGE or stream is None or stream.always_mask:
+            self._send_frame(OPCODE_BINARY if binary else OPCODE_TEXT, payload)
+        elif size > MAX_CONTROL_PAYLOAD:
+            self._write(encode_frame(FIN | (OPCODE_BINARY if binary else OPCODE_TEXT), payload))
+        else:
+            frame = (BINARY_HEADS if binary else TEXT_HEADS)[size] + payload
+            gathered = self._gathered
+            if (
+                gathered
+                and len(gathered) < _MANY
+                and self._gatherer == self._driver.get_ident()
+                and self._fragmenter is None
+            ):
+                gathered.append(frame)
+            else:
+                self._write(frame)
 
     def _send_compressed(self, deflater: Deflater, payload: Any, binary: bool) -> None:
         """Send a message compressed, unless it is a small one."""

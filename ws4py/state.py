@@ -39,7 +39,6 @@ class State(Endpoint):
         "_failure",
         "_fragmenter",
         "_gathered",
-        "_gathered_at",
         "_gathered_size",
         "_gatherer",
         "_lock",
@@ -102,7 +101,7 @@ class State(Endpoint):
         # The thread whose frames gather, and these.
         self._gatherer: int | None = None
         self._gathered: list[Sendable] = []
-        self._gathered_size, self._gathered_at = 0, 0.0
+        self._gathered_size = 0
         # The thread that may write data frames, while a fragmented message is open.
         self._fragmenter: int | None = None
         # The fragments that a loop's thread has not sent yet.

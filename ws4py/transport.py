@@ -133,7 +133,7 @@ class Transport:
         if room is None or size > len(room):
             data: bytes = self.sock.recv(size)
             return data
-        return bytes(room[: self.sock.recv_into(room, size)])
+        return room[: self.sock.recv_into(room, size)].tobytes()
 
     def write(self, data: Data, payload: Data = b"") -> int:
         """Write of ``data`` and then ``payload`` what can be; return how many bytes that were.
@@ -185,7 +185,7 @@ class PlainTransport(Transport):
         if room is None or size > len(room):
             return super().read(size)
         try:
-            return bytes(room[: self.sock.recv_into(room, size)])
+            return room[: self.sock.recv_into(room, size)].tobytes()
         except BlockingIOError:
             return None
 
