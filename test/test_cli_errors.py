@@ -39,7 +39,7 @@ def test_a_class_that_does_not_exist_is_named() -> None:
     assert "'NoSuchClass'" in refused("serve", "ws4py.websocket:NoSuchClass", "--port", "0")
 
 
-@pytest.mark.parametrize("name", ["ws4py.websocket:logger", "os:getcwd", "queue:Queue"])
+@pytest.mark.parametrize("name", ["ws4py.closing:logger", "os:getcwd", "queue:Queue"])
 def test_what_is_not_a_subclass_of_websocket_is_named(name: str) -> None:
     assert name in refused("serve", name, "--port", "0")
 
