@@ -9,6 +9,7 @@ enum { BRIEFLY = 500 * 1000 };  /* ns that messages which came together are hand
 typedef struct {
     State *state;
     PyObject *self, *stream, *me;
+    PyObject *spare;      /* a message that has been handled, for the next one; NULL: there is none */
     PyObject *chunk;      /* that has data; NULL: it is in the room */
     uint8_t **room;       /* NULL: there is none; else empty once it has been left */
     const uint8_t *data;
@@ -194,16 +195,38 @@ static int begin_gathering(Turn *turn)
     return gathers;
 }
 
+static PyObject *make_message(Turn *turn, Kind *kind, PyObject *payload)
+{
+    PyObject *message = turn->spare;
+
+    if (message == NULL || !Py_IS_TYPE(message, (PyTypeObject *)kind->cls))
+        return ws4py_make_message(turn->state, kind, payload);
+    turn->spare = NULL;
+    if (ws4py_fill_message(turn->state, message, payload))
+        Py_CLEAR(message);
+    return message;
+}
+
+/* Let go of a message that has been handled. If nobody has it or has given it attributes, it can serve once more. */
+static void release_message(Turn *turn, const Kind *kind, PyObject *message)
+{
+    if (Py_REFCNT(message) == 1 && kind->is_bare && *PyObject_GET_WEAKREFS_LISTPTR(message) == NULL &&
+        *_PyObject_GetDictPtr(message) == NULL)
+        Py_XSETREF(turn->spare, message);
+    else
+        Py_DECREF(message);
+}
+
 /* Handle plain messages as far as they go; -1 on errors. */
 static int handle(Turn *turn, Place *place)
 {
-    State *state = turn->state;
-    Turns *turns = &state->turns;
+    Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
     Kind text = {turns->text, -1}, binary = {turns->binary, -1};
     int gathers = -1, going = 1;
 
     do {
+        Kind *kind = place->is_text ? &text : &binary;
         PyObject *message, *payload = read_payload(turn->data, place, turn->is_masked);
         int failed;
 
@@ -218,13 +241,13 @@ static int handle(Turn *turn, Place *place)
             hide_rest(turn);
         if (turn->room != NULL && *turn->room != NULL)
             leave_room(turns, turn->room);
-        message = ws4py_make_message(state, place->is_text ? &text : &binary, payload);
+        message = make_message(turn, kind, payload);
         Py_DECREF(payload);
         if (message == NULL)
             return -1;
         put(&OF(GATHERER), place->end < turn->size && gathers > 0 ? turn->me : Py_None);
         failed = give(turns, self, message);
-        Py_DECREF(message);
+        release_message(turn, kind, message);
         turn->pos = place->end;
         if (failed || (going = goes_on(turn)) < 0)
             return -1;
@@ -340,6 +363,7 @@ static void drop_turn(Turn *turn)
     Py_XDECREF(turn->me);
     Py_XDECREF(turn->stream);
     Py_XDECREF(turn->chunk);
+    Py_XDECREF(turn->spare);
 }
 
 /* _parse(self, data) */

@@ -172,6 +172,7 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
 PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 
+int ws4py_fill_message(State *state, PyObject *message, PyObject *payload);
 PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload);
 int ws4py_read_most(PyObject *number, Py_ssize_t *most);
 

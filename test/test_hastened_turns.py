@@ -17,8 +17,6 @@ from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.websocket import WebSocket
 
-SMALL = b"x" * 16
-
 
 def test_turns_in_turns_do_not_mix_what_they_read(connect: Any) -> None:
     """A callback that has another websocket read keeps the rest of what it was called for."""
