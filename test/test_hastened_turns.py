@@ -207,3 +207,11 @@ def test_messages_that_are_kept_in_any_way_stay_as_they_are(lone: Any) -> None:
     assert [each.data for each in ws.kept[::2]] == [b"first", b"4", b"8", b"12", b"16"]
     assert ws.dead == [1, 5, 9, 13]
     assert not any(each() for each in ws.kept[1::2])
+
+
+def test_messages_that_python_had_to_take_leave_the_stream_at_rest(lone: Any) -> None:
+    ws, peer = lone(Keeps)
+    peer.sendall(frame(9, b"ping") + frame(1, b"one") + frame(1, b"two") + frame(1, b"three"))
+    assert ws.once()
+    assert ws.got == [b"first", b"one", b"two", b"three"]
+    assert ws.stream._rests

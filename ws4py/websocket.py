@@ -201,6 +201,7 @@ class WebSocket(Closing):
                     if stream.ahead:
                         stream.message = stream.ahead.pop()
                         stream.unread -= 1
+                        stream._rests = not stream.unread
                         self._unhandled = True
                     else:
                         stream.message = None
