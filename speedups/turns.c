@@ -19,14 +19,6 @@ typedef struct {
     int64_t begun, took;  /* ns, if there is more than one message */
 } Turn;
 
-static int64_t now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 /* Look up how long a message may be, which is kept, as Limits do not change; -1 if none is plain, -2 on errors. */
 static Py_ssize_t find_most(Turns *turns, PyObject *self)
 {
@@ -133,14 +125,16 @@ static int goes_on(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
+    int ended = has_ended(turn);
 
-    if (!has_ended(turn) && PyObject_IsTrue(OF(ANSWERS))) {
+    if (!ended && PyObject_IsTrue(OF(ANSWERS))) {
         int has_room = ask(self, NAME(HAS_ROOM));
 
         if (has_room <= 0)
             return has_room < 0 ? -1 : put_away(turn);
+        ended = has_ended(turn);
     }
-    if (has_ended(turn))
+    if (ended)
         turn->pos = turn->size;
     if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_None)
         return 0;
@@ -181,7 +175,7 @@ static void hide_rest(Turn *turn)
 }
 
 /* Note that more has come than a message; return whether what is sent is to gather, -1 on errors. */
-static int begin_gathering(Turn *turn)
+static int begin_many(Turn *turn)
 {
     PyObject *wanted;
     int gathers;
@@ -232,7 +226,7 @@ static int handle(Turn *turn, Place *place)
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
-        if (place->end < turn->size && ((gathers < 0 && (gathers = begin_gathering(turn)) < 0) ||
+        if (place->end < turn->size && ((gathers < 0 && (gathers = begin_many(turn)) < 0) ||
                                         show_rest(turn, place->end) < 0)) {
             Py_DECREF(payload);
             return -1;
@@ -259,12 +253,11 @@ static int handle(Turn *turn, Place *place)
 static int end_turn(Turns *turns, PyObject *self)
 {
     PyObject *type, *error, *traceback;
-    int failed = 0;
+    int failed;
 
     PyErr_Fetch(&type, &error, &traceback);
     put(&OF(GATHERER), Py_None);
-    if (!PyList_CheckExact(OF(GATHERED)) || PyList_GET_SIZE(OF(GATHERED)) != 0)
-        failed = ask(self, NAME(FLUSH)) < 0 ? -1 : 0;
+    failed = ws4py_flush(turns, self) < 0 ? -1 : 0;
     put(&OF(BUSY), Py_None);
     if (type != NULL) {
         PyErr_Clear();

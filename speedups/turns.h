@@ -33,6 +33,9 @@
 #ifndef Py_TPFLAGS_DISALLOW_INSTANTIATION
 #define Py_TPFLAGS_DISALLOW_INSTANTIATION 0
 #endif
+#ifndef Py_TPFLAGS_IMMUTABLETYPE
+#define Py_TPFLAGS_IMMUTABLETYPE 0
+#endif
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
@@ -43,8 +46,8 @@ enum { ROOM = 64 * 1024 };  /* bytes that are read at once, at most */
 /* Slots of a WebSocket, a Stream, a PlainTransport and a Message; hasten.c has their names. */
 enum {
     ALIVE, ANSWERS, AT, BROKEN, BUSY, CHUNK, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
-    DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_SIZE, GATHERER, LOCK,
-    OUTGOING, OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WEBSOCKET_SLOTS,
+    DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_AT, GATHERED_SIZE, GATHERER,
+    LOCK, OUTGOING, OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WEBSOCKET_SLOTS,
 };
 enum { ALWAYS_MASK, EXPECT_MASKING, MESSAGE, RESTS, STREAM_SLOTS };
 enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
@@ -58,9 +61,9 @@ typedef struct {
 
 /* Names that are looked up. */
 enum {
-    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GET_IDENT, N_HAS_ROOM, N_IS_DONE, N_KEEP_REST, N_LIMITS,
-    N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
-    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_WRITE_FAILED, NAMES,
+    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GATHERS, N_GET_IDENT, N_HAS_ROOM, N_IS_DONE, N_KEEP_REST,
+    N_LIMITS, N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
+    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE_FAILED, NAMES,
 };
 
 typedef struct {
@@ -162,11 +165,22 @@ static inline int tell_of_error(PyObject *self, PyObject *name)
     return answer == NULL ? -1 : 0;
 }
 
+#if HASTENS
+static inline int64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+#endif
+
 /* What the files do for each other */
 
 int ws4py_fits(Turns *turns, PyObject *self);
 int ws4py_is_plain(Turns *turns, PyTypeObject *cls);  /* whether it handles what is received as WebSocket does */
 int ws4py_descriptor(Turns *turns, PyObject *transport);
+int ws4py_flush(Turns *turns, PyObject *self);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
