@@ -5,6 +5,14 @@
 
 enum { BRIEFLY = 500 * 1000 };  /* ns that messages which came together are handled here */
 
+/* What waits behind a message while the application has that: shown in _chunk, from at on, which _at says at need.
+ * It is not on the stack, which greenlets move. */
+struct Rest {
+    Rest *next;
+    PyObject *self, *chunk;  /* which the turn holds */
+    Py_ssize_t at;
+};
+
 /* A turn of a WebSocket: what it is given, and how far it has come. */
 typedef struct {
     State *state;
@@ -15,7 +23,7 @@ typedef struct {
     const uint8_t *data;
     Py_ssize_t size, pos, most;
     int is_masked;
-    int shows;            /* Whether what follows can be found in _chunk, from _at on. */
+    Rest *rest;           /* NULL: none is shown */
     int64_t begun, took;  /* ns, if there is more than one message */
 } Turn;
 
@@ -116,7 +124,7 @@ static int has_ended(const Turn *turn)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->shows ? turn->chunk : Py_None) || !IS_FALSE(ENDING) ||
+    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->rest != NULL ? turn->chunk : Py_None) || !IS_FALSE(ENDING) ||
            !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
 }
 
@@ -142,22 +150,59 @@ static int goes_on(Turn *turn)
     return turn->took < BRIEFLY;
 }
 
-/* Show where in the chunk the rest begins, to whoever parses while the application has a message. */
-static int show_rest(Turn *turn, Py_ssize_t end)
+/* Show what waits behind a message to whoever parses while the application has that; -1 on errors. */
+static int show_rest(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *at = PyLong_FromSsize_t(end);
+    PyObject *self = turn->self;
 
-    if (at == NULL)
-        return -1;
-    put(&OF(AT), at);
-    Py_DECREF(at);
-    if (!turn->shows) {
-        turn->shows = 1;
+    if (turn->rest == NULL) {
+        if ((turn->rest = PyMem_Malloc(sizeof(Rest))) == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        *turn->rest = (Rest){turns->rests, self, turn->chunk, 0};
+        turns->rests = turn->rest;
         put(&OF(CHUNK), turn->chunk);
         put(slot(&turns->stream, turn->stream, RESTS), Py_None);
     }
+    turn->rest->at = turn->pos;
     return 0;
+}
+
+/* Set _at, if what waits is still shown; -1 on errors. */
+static int note_rest(Turns *turns, const Rest *rest)
+{
+    PyObject *self = rest->self, *at;
+
+    if (OF(CHUNK) != rest->chunk)
+        return 0;
+    if ((at = PyLong_FromSsize_t(rest->at)) == NULL)
+        return -1;
+    put(&OF(AT), at);
+    Py_DECREF(at);
+    return 0;
+}
+
+/* Set _at of a WebSocket that is about to parse, if something waits there; -1 on errors. */
+static int note_rest_of(Turns *turns, PyObject *self)
+{
+    Rest *rest = turns->rests;
+
+    while (rest != NULL && rest->self != self)
+        rest = rest->next;
+    return rest == NULL ? 0 : note_rest(turns, rest);
+}
+
+static void forget_rest(Turn *turn)
+{
+    Rest **place = &turn->state->turns.rests;
+
+    while (*place != turn->rest)
+        place = &(*place)->next;
+    *place = turn->rest->next;
+    PyMem_Free(turn->rest);
+    turn->rest = NULL;
 }
 
 /* Take back what has been shown: it is handled, or about to be. */
@@ -166,12 +211,23 @@ static void hide_rest(Turn *turn)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    if (turn->shows && OF(CHUNK) == turn->chunk) {
+    if (turn->rest == NULL)
+        return;
+    forget_rest(turn);
+    if (OF(CHUNK) == turn->chunk) {
         put(&OF(CHUNK), Py_None);
         if (*slot(&turns->stream, turn->stream, RESTS) == Py_None)
             put(slot(&turns->stream, turn->stream, RESTS), Py_True);
     }
-    turn->shows = 0;
+}
+
+/* Let what is shown stay, after an exception. */
+static void leave_rest(Turn *turn)
+{
+    if (turn->rest == NULL)
+        return;
+    note_rest(&turn->state->turns, turn->rest);
+    forget_rest(turn);
 }
 
 /* Note that more has come than a message; return whether what is sent is to gather, -1 on errors. */
@@ -226,12 +282,13 @@ static int handle(Turn *turn, Place *place)
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
-        if (place->end < turn->size && ((gathers < 0 && (gathers = begin_many(turn)) < 0) ||
-                                        show_rest(turn, place->end) < 0)) {
+        turn->pos = place->end;
+        if (turn->pos < turn->size &&
+            ((gathers < 0 && (gathers = begin_many(turn)) < 0) || show_rest(turn) < 0)) {
             Py_DECREF(payload);
             return -1;
         }
-        if (place->end == turn->size)
+        if (turn->pos == turn->size)
             hide_rest(turn);
         if (turn->room != NULL && *turn->room != NULL)
             leave_room(turns, turn->room);
@@ -239,10 +296,9 @@ static int handle(Turn *turn, Place *place)
         Py_DECREF(payload);
         if (message == NULL)
             return -1;
-        put(&OF(GATHERER), place->end < turn->size && gathers > 0 ? turn->me : Py_None);
+        put(&OF(GATHERER), turn->pos < turn->size && gathers > 0 ? turn->me : Py_None);
         failed = give(turns, self, message);
         release_message(turn, kind, message);
-        turn->pos = place->end;
         if (failed || (going = goes_on(turn)) < 0)
             return -1;
     } while (going && find_message(turn->data, turn->size, turn->pos, turn->is_masked, turn->most, place));
@@ -298,7 +354,8 @@ static PyObject *take_turn(Turn *turn)
         return NULL;
     put(&OF(BUSY), turn->me);
     if (handle(turn, &place) < 0) {
-        end_turn(turns, self);  /* Where the rest is shown, it stays. */
+        leave_rest(turn);
+        end_turn(turns, self);
         return NULL;
     }
     hide_rest(turn);
@@ -365,7 +422,7 @@ PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t coun
     Turn turn = {0};
     PyObject *result = NULL;
 
-    if (count != 2 || !PyBytes_CheckExact(args[1]))
+    if (note_rest_of(&hastened->state->turns, args[0]) < 0 || count != 2 || !PyBytes_CheckExact(args[1]))
         return NULL;
     if (begin_turn(&turn, hastened, args[0]) == 1 && is_ready(&turn)) {
         turn.chunk = Py_NewRef(args[1]);

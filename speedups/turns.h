@@ -66,6 +66,8 @@ enum {
     N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE_FAILED, NAMES,
 };
 
+typedef struct Rest Rest;
+
 typedef struct {
     PyObject *hastened;            /* the type of what hasten() returns */
     PyObject *names[NAMES];
@@ -78,6 +80,7 @@ typedef struct {
     PyObject *limits;              /* those that were met last, and what they say */
     Py_ssize_t most;
     unsigned int plain;            /* the version of the class that was found plain last */
+    Rest *rests;                   /* what waits in turns that have not ended, the latest first */
     uint8_t *room;
 } Turns;
 
