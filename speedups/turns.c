@@ -1,31 +1,9 @@
-/* What WebSocket.once and _parse do with short messages that come whole: see turns.h. */
+/* What WebSocket._parse does with messages that come whole: see turns.h. */
 #include "turns.h"
 
 #if HASTENS
 
 enum { BRIEFLY = 500 * 1000 };  /* ns that messages which came together are handled here */
-
-/* What waits behind a message while the application has that: shown in _chunk, from at on, which _at says at need.
- * It is not on the stack, which greenlets move. */
-struct Rest {
-    Rest *next;
-    PyObject *self, *chunk;  /* which the turn holds */
-    Py_ssize_t at;
-};
-
-/* A turn of a WebSocket: what it is given, and how far it has come. */
-typedef struct {
-    State *state;
-    PyObject *self, *stream, *me;
-    PyObject *spare;      /* a message that has been handled, for the next one; NULL: there is none */
-    PyObject *chunk;      /* that has data; NULL: it is in the room */
-    uint8_t **room;       /* NULL: there is none; else empty once it has been left */
-    const uint8_t *data;
-    Py_ssize_t size, pos, most;
-    int is_masked;
-    Rest *rest;           /* NULL: none is shown */
-    int64_t begun, took;  /* ns, if there is more than one message */
-} Turn;
 
 /* Look up how long a message may be, which is kept, as Limits do not change; -1 if none is plain, -2 on errors. */
 static Py_ssize_t find_most(Turns *turns, PyObject *self)
@@ -67,26 +45,6 @@ static int give(Turns *turns, PyObject *self, PyObject *message)
     if (result != NULL)
         return 0;
     return PyErr_ExceptionMatches(PyExc_Exception) ? tell_of_error(self, NAME(CRASHED)) : -1;
-}
-
-/* Return room to read into, which is nobody else's until it is left: a call may let other threads run. */
-static uint8_t *enter_room(Turns *turns)
-{
-    uint8_t *room = turns->room;
-
-    turns->room = NULL;
-    return room != NULL ? room : PyMem_Malloc(ROOM);
-}
-
-static void leave_room(Turns *turns, uint8_t **room)
-{
-    uint8_t *left = *room;
-
-    *room = NULL;
-    if (turns->room == NULL)
-        turns->room = left;
-    else
-        PyMem_Free(left);
 }
 
 /* Copy what came together, so that the room can be left; -1 on errors. */
@@ -291,7 +249,7 @@ static int handle(Turn *turn, Place *place)
         if (turn->pos == turn->size)
             hide_rest(turn);
         if (turn->room != NULL && *turn->room != NULL)
-            leave_room(turns, turn->room);
+            ws4py_leave_room(turns, turn->room);
         message = make_message(turn, kind, payload);
         Py_DECREF(payload);
         if (message == NULL)
@@ -342,7 +300,7 @@ static PyObject *hand_over(Turn *turn)
 
 /* Handle what begins with a plain message; return what WebSocket._parse would. NULL without an exception:
  * there is no plain message at the beginning. */
-static PyObject *take_turn(Turn *turn)
+PyObject *ws4py_take_turn(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
@@ -379,7 +337,7 @@ static int is_at_rest(Turns *turns, PyObject *self)
 }
 
 /* Look up what may call Python, before the state is looked at; 0 if there is no plain turn, -1 on errors. */
-static int begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
+int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
 {
     Turns *turns = &hastened->state->turns;
     PyObject *driver;
@@ -397,7 +355,7 @@ static int begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
 }
 
 /* Take the stream, if the turn can begin now. */
-static int is_ready(Turn *turn)
+int ws4py_is_ready(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
@@ -408,7 +366,7 @@ static int is_ready(Turn *turn)
     return 1;
 }
 
-static void drop_turn(Turn *turn)
+void ws4py_drop_turn(Turn *turn)
 {
     Py_XDECREF(turn->me);
     Py_XDECREF(turn->stream);
@@ -424,101 +382,13 @@ PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t coun
 
     if (note_rest_of(&hastened->state->turns, args[0]) < 0 || count != 2 || !PyBytes_CheckExact(args[1]))
         return NULL;
-    if (begin_turn(&turn, hastened, args[0]) == 1 && is_ready(&turn)) {
+    if (ws4py_begin_turn(&turn, hastened, args[0]) == 1 && ws4py_is_ready(&turn)) {
         turn.chunk = Py_NewRef(args[1]);
         turn.data = (uint8_t *)PyBytes_AS_STRING(args[1]);
         turn.size = PyBytes_GET_SIZE(args[1]);
-        result = take_turn(&turn);
+        result = ws4py_take_turn(&turn);
     }
-    drop_turn(&turn);
-    return result;
-}
-
-static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
-{
-    PyObject *size = PyObject_GetAttr(self, NAME(READING_BUFFER_SIZE));
-    Py_ssize_t number = size != NULL && PyLong_CheckExact(size) ? PyLong_AsSsize_t(size) : -1;
-
-    Py_XDECREF(size);
-    PyErr_Clear();
-    return number < ROOM ? number : ROOM;
-}
-
-/* Process what has been read, as bytes. */
-static PyObject *process(Turns *turns, PyObject *self, const uint8_t *read, Py_ssize_t size)
-{
-    PyObject *result, *came = PyLong_FromSsize_t(size), *data = PyBytes_FromStringAndSize((char *)read, size);
-
-    if (came == NULL || data == NULL) {
-        Py_XDECREF(came);
-        Py_XDECREF(data);
-        return NULL;
-    }
-    put(&OF(CAME), came);
-    result = PyObject_CallMethodOneArg(self, NAME(PROCESS), data);
-    Py_DECREF(came);
-    Py_DECREF(data);
-    return result;
-}
-
-/* Read once, and handle what has come. */
-static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
-{
-    Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *result;
-    const uint8_t *read = *turn->room;
-
-    size = recv(fd, *turn->room, (size_t)size, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return Py_NewRef(Py_True);
-    if (size < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
-    }
-    if (size == 0)
-        return process(turns, self, read, 0);
-    put(&OF(ALIVE), Py_True);
-    turn->data = read;
-    turn->size = size;
-    result = take_turn(turn);
-    return result != NULL || PyErr_Occurred() ? result : process(turns, self, read, size);
-}
-
-/* Go on with what has been put away, if that may be handled now. */
-static PyObject *read_on(Hastened *hastened, PyObject *self, PyObject *result)
-{
-    Turns *turns = &hastened->state->turns;
-    int pending;
-
-    if (result != Py_True || !PyObject_IsTrue(OF(BUF)) || (pending = ask(self, NAME(PENDING))) == 0)
-        return result;
-    Py_DECREF(result);
-    return pending < 0 ? NULL : PyObject_CallOneArg(hastened->function, self);
-}
-
-/* once(self) */
-PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
-{
-    Turns *turns = &hastened->state->turns;
-    PyObject *self = args[0], *result = NULL;
-    Turn turn = {0};
-    Py_ssize_t size;
-    uint8_t *room = NULL;
-    int fd;
-
-    if (count == 1 && begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
-        is_ready(&turn) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) && OF(BUF) != NULL &&
-        PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
-        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 &&
-        *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
-        room = enter_room(turns);
-        turn.room = &room;
-        result = room == NULL ? PyErr_NoMemory() : receive(&turn, fd, size);
-        if (room != NULL)
-            leave_room(turns, &room);
-        result = read_on(hastened, self, result);
-    }
-    drop_turn(&turn);
+    ws4py_drop_turn(&turn);
     return result;
 }
 

@@ -98,6 +98,28 @@ typedef struct {
     int is_bare;  /* -1: not known yet */
 } Kind;
 
+/* What waits behind a message while the application has that: shown in _chunk, from at on, which _at says at need.
+ * It is not on the stack, which greenlets move. */
+struct Rest {
+    Rest *next;
+    PyObject *self, *chunk;  /* which the turn holds */
+    Py_ssize_t at;
+};
+
+/* A turn of a WebSocket: what it is given, and how far it has come. */
+typedef struct {
+    State *state;
+    PyObject *self, *stream, *me;
+    PyObject *spare;      /* a message that has been handled, for the next one; NULL: there is none */
+    PyObject *chunk;      /* that has data; NULL: it is in the room */
+    uint8_t **room;       /* NULL: there is none; else empty once it has been left */
+    const uint8_t *data;
+    Py_ssize_t size, pos, most;
+    int is_masked;
+    Rest *rest;           /* NULL: none is shown */
+    int64_t begun, took;  /* ns, if there is more than one message */
+} Turn;
+
 typedef struct Hastened Hastened;
 
 /* Does the plain case; NULL without an exception: this is none, and nothing has been done. */
@@ -185,6 +207,11 @@ int ws4py_is_plain(Turns *turns, PyTypeObject *cls);  /* whether it handles what
 int ws4py_descriptor(Turns *turns, PyObject *transport);
 int ws4py_flush(Turns *turns, PyObject *self);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+void ws4py_leave_room(Turns *turns, uint8_t **room);
+int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self);
+int ws4py_is_ready(Turn *turn);
+PyObject *ws4py_take_turn(Turn *turn);
+void ws4py_drop_turn(Turn *turn);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
