@@ -11,7 +11,7 @@ static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
     "_alive", "_answers", "_at", "_broken", "_busy", "_chunk", "close_received", "_close_sent", "_connected", "buf",
     "_came", "_deferred", "_deflater", "_discarding", "_draining", "_driver", "_ending", "_failed", "_fragmenter",
     "_gathered", "_gathered_at", "_gathered_size", "_gatherer", "_lock", "_outgoing", "_over", "_sealed",
-    "stream", "_transport", "_unhandled",
+    "stream", "_transport", "_unhandled", "_wanted",
 };
 static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "message", "_rests"};
 static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "_data"};

@@ -3,6 +3,11 @@
 
 #if HASTENS
 
+enum {
+    LARGEST = 1024 * 1024,  /* bytes that are read at once of a long message, at most */
+    GROWTH = 5,             /* what is allocated for it, at most, for a byte that has come */
+};
+
 /* Return room to read into, which is nobody else's until it is left: a call may let other threads run. */
 static uint8_t *enter_room(Turns *turns)
 {
@@ -33,44 +38,196 @@ static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
     return number < ROOM ? number : ROOM;
 }
 
-/* Process what has been read, as bytes. */
-static PyObject *process(Turns *turns, PyObject *self, const uint8_t *read, Py_ssize_t size)
+/* Note how much the last read has brought; -1 on errors. */
+static int note_came(Turns *turns, PyObject *self, Py_ssize_t size)
 {
-    PyObject *result, *came = PyLong_FromSsize_t(size), *data = PyBytes_FromStringAndSize((char *)read, size);
+    PyObject *came = PyLong_FromSsize_t(size);
 
-    if (came == NULL || data == NULL) {
-        Py_XDECREF(came);
-        Py_XDECREF(data);
-        return NULL;
-    }
+    if (came == NULL)
+        return -1;
     put(&OF(CAME), came);
-    result = PyObject_CallMethodOneArg(self, NAME(PROCESS), data);
     Py_DECREF(came);
-    Py_DECREF(data);
+    return 0;
+}
+
+/* Let WebSocket.process handle bytes, which may be NULL on errors. */
+static PyObject *process(Turns *turns, PyObject *self, PyObject *data)
+{
+    PyObject *result = NULL;
+
+    if (data != NULL && note_came(turns, self, PyBytes_GET_SIZE(data)) == 0)
+        result = PyObject_CallMethodOneArg(self, NAME(PROCESS), data);
+    Py_XDECREF(data);
     return result;
+}
+
+/* A read has brought nothing: there is nothing, or the end (0), or an error. */
+static PyObject *find_nothing(Turns *turns, PyObject *self, Py_ssize_t size)
+{
+    if (size == 0)
+        return process(turns, self, PyBytes_FromStringAndSize(NULL, 0));
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+        return Py_NewRef(Py_True);
+    PyErr_SetFromErrno(PyExc_OSError);
+    return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
+}
+
+/* Return how many bytes are allocated for a message of which some have come: no more than GROWTH times these, and
+ * the same until they are full, so that no peer can have its bytes copied again and again. */
+static Py_ssize_t capacity(Py_ssize_t has, const Place *place)
+{
+    Py_ssize_t size = ROOM;
+
+    while (size <= has && size < place->end / GROWTH)
+        size *= GROWTH;
+    return size <= has || size > place->end ? place->end : size;
+}
+
+/* Allocate that. What bytes hold beyond their size is nobody else's business. */
+static int reserve(PyObject **chunk, const Place *place)
+{
+    return _PyBytes_Resize(chunk, capacity(PyBytes_GET_SIZE(*chunk), place));
+}
+
+static void set_size(PyObject *chunk, Py_ssize_t size)
+{
+    Py_SET_SIZE((PyVarObject *)chunk, size);
+    PyBytes_AS_STRING(chunk)[size] = 0;
+}
+
+/* Keep what has come of a long message, as it came: who parses anything else finds it in _chunk. Return what once()
+ * does. */
+static PyObject *keep_long(Turns *turns, PyObject *self, PyObject *chunk, Py_ssize_t came, const Place *place)
+{
+    PyObject *at = PyLong_FromLong(0), *wanted = PyLong_FromSsize_t(place->end - PyBytes_GET_SIZE(chunk));
+    int failed = at == NULL || wanted == NULL || note_came(turns, self, came) < 0;
+
+    if (!failed) {
+        put(&OF(AT), at);
+        put(&OF(WANTED), wanted);
+        put(&OF(CHUNK), chunk);
+    }
+    Py_XDECREF(at);
+    Py_XDECREF(wanted);
+    Py_DECREF(chunk);
+    return failed ? NULL : Py_NewRef(Py_True);
+}
+
+/* Say whether what a long message has from some byte on can be kept: text is looked at as it comes. */
+static int is_plain_from(const uint8_t *data, Py_ssize_t from, Py_ssize_t size, const Place *place, int is_masked)
+{
+    uint64_t keys = is_masked ? keystream(data + place->start - KEY_SIZE, from - place->start) : 0;
+
+    return !place->is_text || is_ascii(data + from, size - from, keys);
+}
+
+static PyObject *begin_long(Turns *turns, PyObject *self, PyObject *chunk, const Place *place)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(chunk);
+
+    if (reserve(&chunk, place) < 0)
+        return NULL;
+    set_size(chunk, size);
+    return keep_long(turns, self, chunk, size, place);
 }
 
 /* Read once, and handle what has come. */
 static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *result;
+    PyObject *self = turn->self, *result, *chunk;
     const uint8_t *read = *turn->room;
+    Place place;
 
     size = recv(fd, *turn->room, (size_t)size, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return Py_NewRef(Py_True);
-    if (size < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
-    }
-    if (size == 0)
-        return process(turns, self, read, 0);
+    if (size <= 0)
+        return find_nothing(turns, self, size);
     put(&OF(ALIVE), Py_True);
     turn->data = read;
     turn->size = size;
     result = ws4py_take_turn(turn);
-    return result != NULL || PyErr_Occurred() ? result : process(turns, self, read, size);
+    if (result != NULL || PyErr_Occurred())
+        return result;
+    chunk = PyBytes_FromStringAndSize((char *)read, size);
+    if (chunk != NULL && turn->most >= 0 && find_long(read, size, turn->is_masked, turn->most, &place) &&
+        is_plain_from(read, place.start, size, &place, turn->is_masked))
+        return begin_long(turns, self, chunk, &place);
+    return process(turns, self, chunk);
+}
+
+/* Read into the room, which may be left before this returns. */
+static PyObject *receive_short(Turn *turn, int fd, Py_ssize_t size)
+{
+    Turns *turns = &turn->state->turns;
+    uint8_t *room = enter_room(turns);
+    PyObject *result;
+
+    turn->room = &room;
+    result = room == NULL ? PyErr_NoMemory() : receive(turn, fd, size);
+    if (room != NULL)
+        ws4py_leave_room(turns, &room);
+    return result;
+}
+
+/* Make what has come of a message, with its header, the payload of that, in its place. */
+static PyObject *unmask_whole(PyObject *chunk, const Place *place, int is_masked)
+{
+    uint8_t *data = (uint8_t *)PyBytes_AS_STRING(chunk);
+    PyThreadState *thread = PyEval_SaveThread();
+
+    if (is_masked)
+        mask_bytes(data, data + place->start, place->length, data + place->start - KEY_SIZE);
+    else
+        memmove(data, data + place->start, (size_t)place->length);
+    PyEval_RestoreThread(thread);
+    _PyBytes_Resize(&chunk, place->length);
+    return chunk;
+}
+
+/* Handle a long message with what has come of it now. */
+static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const Place *place)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *result;
+    Py_ssize_t size = PyBytes_GET_SIZE(chunk);
+
+    put(&OF(ALIVE), Py_True);
+    if (!is_plain_from((uint8_t *)PyBytes_AS_STRING(chunk), size - came, size, place, turn->is_masked))
+        return process(turns, self, chunk);
+    if (size < place->end)
+        return keep_long(turns, self, chunk, came, place);
+    if ((chunk = unmask_whole(chunk, place, turn->is_masked)) == NULL)
+        return NULL;
+    result = ws4py_take_alone(turn, chunk, place->is_text);
+    Py_DECREF(chunk);
+    return result;
+}
+
+/* Read on at a long message, into the bytes that are to be its payload. */
+static PyObject *receive_long(Turn *turn, int fd, Py_ssize_t most)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *chunk = OF(CHUNK);
+    Py_ssize_t had, room, came;
+    Place place;
+
+    if (!PyBytes_CheckExact(chunk) || Py_REFCNT(chunk) != 1 ||
+        !find_long((uint8_t *)PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), turn->is_masked, PY_SSIZE_T_MAX,
+                   &place))
+        return NULL;
+    OF(CHUNK) = Py_NewRef(Py_None);
+    had = PyBytes_GET_SIZE(chunk);
+    if (reserve(&chunk, &place) < 0)
+        return NULL;
+    room = PyBytes_GET_SIZE(chunk) - had;
+    most = most < ROOM ? most : LARGEST;
+    came = recv(fd, PyBytes_AS_STRING(chunk) + had, (size_t)(room < most ? room : most), MSG_DONTWAIT);
+    set_size(chunk, came > 0 ? had + came : had);
+    if (came > 0)
+        return take_long(turn, chunk, came, &place);
+    put(&OF(CHUNK), chunk);
+    Py_DECREF(chunk);
+    return find_nothing(turns, self, came);
 }
 
 /* Go on with what has been put away, if that may be handled now. */
@@ -92,7 +249,6 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     PyObject *self = args[0], *result = NULL;
     Turn turn = {0};
     Py_ssize_t size;
-    uint8_t *room = NULL;
     int fd;
 
     if (count == 1 && ws4py_begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
@@ -100,11 +256,7 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
         PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
         (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 &&
         *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
-        room = enter_room(turns);
-        turn.room = &room;
-        result = room == NULL ? PyErr_NoMemory() : receive(&turn, fd, size);
-        if (room != NULL)
-            ws4py_leave_room(turns, &room);
+        result = OF(CHUNK) == Py_None ? receive_short(&turn, fd, size) : receive_long(&turn, fd, size);
         result = read_on(hastened, self, result);
     }
     ws4py_drop_turn(&turn);

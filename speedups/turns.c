@@ -22,7 +22,7 @@ static Py_ssize_t find_most(Turns *turns, PyObject *self)
     if (size != NULL && fragments != Py_None && PyObject_Not(fragments))
         most = -1;
     else if (size == Py_None)
-        most = LONGEST;
+        most = PY_SSIZE_T_MAX;
     else if (size != NULL && ws4py_read_most(size, &most) < 0)
         most = -2;
     Py_XDECREF(fragments);
@@ -225,18 +225,31 @@ static void release_message(Turn *turn, const Kind *kind, PyObject *message)
         Py_DECREF(message);
 }
 
+/* Let the application handle a message; return whether to go on with what has come with it, -1 on errors. */
+static int hand_out(Turn *turn, Kind *kind, PyObject *payload, PyObject *gatherer)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *message = make_message(turn, kind, payload);
+    int failed;
+
+    if (message == NULL)
+        return -1;
+    put(&OF(GATHERER), gatherer);
+    failed = give(turns, self, message);
+    release_message(turn, kind, message);
+    return failed ? -1 : goes_on(turn);
+}
+
 /* Handle plain messages as far as they go; -1 on errors. */
 static int handle(Turn *turn, Place *place)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self;
     Kind text = {turns->text, -1}, binary = {turns->binary, -1};
     int gathers = -1, going = 1;
 
     do {
         Kind *kind = place->is_text ? &text : &binary;
-        PyObject *message, *payload = read_payload(turn->data, place, turn->is_masked);
-        int failed;
+        PyObject *payload = read_payload(turn->data, place, turn->is_masked);
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
@@ -250,14 +263,9 @@ static int handle(Turn *turn, Place *place)
             hide_rest(turn);
         if (turn->room != NULL && *turn->room != NULL)
             ws4py_leave_room(turns, turn->room);
-        message = make_message(turn, kind, payload);
+        going = hand_out(turn, kind, payload, turn->pos < turn->size && gathers > 0 ? turn->me : Py_None);
         Py_DECREF(payload);
-        if (message == NULL)
-            return -1;
-        put(&OF(GATHERER), turn->pos < turn->size && gathers > 0 ? turn->me : Py_None);
-        failed = give(turns, self, message);
-        release_message(turn, kind, message);
-        if (failed || (going = goes_on(turn)) < 0)
+        if (going < 0)
             return -1;
     } while (going && find_message(turn->data, turn->size, turn->pos, turn->is_masked, turn->most, place));
     return 0;
@@ -298,20 +306,14 @@ static PyObject *hand_over(Turn *turn)
     return result;
 }
 
-/* Handle what begins with a plain message; return what WebSocket._parse would. NULL without an exception:
- * there is no plain message at the beginning. */
-PyObject *ws4py_take_turn(Turn *turn)
+/* End a turn, or have what is left of it handled; return what WebSocket._parse would. */
+static PyObject *finish_turn(Turn *turn, int failed)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
-    Place place;
     int done = 0;
 
-    turn->is_masked = *slot(&turns->stream, turn->stream, EXPECT_MASKING) == Py_True;
-    if (turn->most < 0 || !find_message(turn->data, turn->size, 0, turn->is_masked, turn->most, &place))
-        return NULL;
-    put(&OF(BUSY), turn->me);
-    if (handle(turn, &place) < 0) {
+    if (failed) {
         leave_rest(turn);
         end_turn(turns, self);
         return NULL;
@@ -326,13 +328,37 @@ PyObject *ws4py_take_turn(Turn *turn)
     return done < 0 ? NULL : Py_NewRef(done ? Py_False : Py_True);
 }
 
+/* Handle what begins with a plain message; NULL without an exception: there is none at the beginning. */
+PyObject *ws4py_take_turn(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+    Place place;
+
+    if (turn->most < 0 || !find_message(turn->data, turn->size, 0, turn->is_masked, turn->most, &place))
+        return NULL;
+    put(&OF(BUSY), turn->me);
+    return finish_turn(turn, handle(turn, &place) < 0);
+}
+
+/* Handle a message that has come alone. */
+PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+    Kind kind = {is_text ? turns->text : turns->binary, -1};
+
+    put(&OF(BUSY), turn->me);
+    return finish_turn(turn, !has_ended(turn) && hand_out(turn, &kind, payload, Py_None) < 0);
+}
+
 static int is_at_rest(Turns *turns, PyObject *self)
 {
     PyObject *stream = OF(STREAM);
 
     return stream != NULL && Py_IS_TYPE(stream, turns->stream.cls) &&
            *slot(&turns->stream, stream, RESTS) == Py_True && *slot(&turns->stream, stream, MESSAGE) == Py_None &&
-           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) == Py_None && OF(ANSWERS) != NULL &&
+           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) != NULL && OF(ANSWERS) != NULL &&
            OF(GATHERED) != NULL && OF(DRIVER) != NULL;
 }
 
@@ -363,6 +389,7 @@ int ws4py_is_ready(Turn *turn)
     if (!is_at_rest(turns, self))
         return 0;
     turn->stream = Py_NewRef(OF(STREAM));
+    turn->is_masked = *slot(&turns->stream, turn->stream, EXPECT_MASKING) == Py_True;
     return 1;
 }
 
@@ -377,12 +404,13 @@ void ws4py_drop_turn(Turn *turn)
 /* _parse(self, data) */
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
+    Turns *turns = &hastened->state->turns;
+    PyObject *self = args[0], *result = NULL;
     Turn turn = {0};
-    PyObject *result = NULL;
 
-    if (note_rest_of(&hastened->state->turns, args[0]) < 0 || count != 2 || !PyBytes_CheckExact(args[1]))
+    if (note_rest_of(turns, self) < 0 || count != 2 || !PyBytes_CheckExact(args[1]))
         return NULL;
-    if (ws4py_begin_turn(&turn, hastened, args[0]) == 1 && ws4py_is_ready(&turn)) {
+    if (ws4py_begin_turn(&turn, hastened, self) == 1 && ws4py_is_ready(&turn) && OF(CHUNK) == Py_None) {
         turn.chunk = Py_NewRef(args[1]);
         turn.data = (uint8_t *)PyBytes_AS_STRING(args[1]);
         turn.size = PyBytes_GET_SIZE(args[1]);

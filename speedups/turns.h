@@ -1,12 +1,16 @@
 /* What a WebSocket does with most messages, without a call in between but those of the application.
  *
  * hasten() wraps a method that is written in Python: WebSocket.once, WebSocket._parse and Sender.send.
- * The compiled function of the same name does the plain case, and only that: a whole short data
- * message, nothing queued, no compression, no fragments, no end in sight. Whatever else there is, it
- * calls the method, which decides. So it needs no rule of its own, but has to know what is plain.
+ * The compiled function of the same name does the plain case, and only that: a data message in one
+ * frame, which comes whole or is long, nothing queued, no compression, no end in sight. Whatever else
+ * there is, it calls the method, which decides. So it needs no rule of its own, but has to know what is
+ * plain.
  *
  * State is in slots, whose places are looked up once; an object is read at these places only if it is
  * an instance of the class that was looked at.
+ *
+ * A long message is read into the bytes that become its payload, and unmasked there. Until all of it
+ * has come, these hold the frame as it came, so that anybody can parse it from the beginning.
  *
  * The GIL is held from the look at the state to the end of a write, which does not wait. So no lock is
  * needed, if nobody holds it.
@@ -47,7 +51,7 @@ enum { ROOM = 64 * 1024 };  /* bytes that are read at once, at most */
 enum {
     ALIVE, ANSWERS, AT, BROKEN, BUSY, CHUNK, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
     DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_AT, GATHERED_SIZE, GATHERER,
-    LOCK, OUTGOING, OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WEBSOCKET_SLOTS,
+    LOCK, OUTGOING, OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WANTED, WEBSOCKET_SLOTS,
 };
 enum { ALWAYS_MASK, EXPECT_MASKING, MESSAGE, RESTS, STREAM_SLOTS };
 enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
@@ -211,6 +215,7 @@ void ws4py_leave_room(Turns *turns, uint8_t **room);
 int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self);
 int ws4py_is_ready(Turn *turn);
 PyObject *ws4py_take_turn(Turn *turn);
+PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text);
 void ws4py_drop_turn(Turn *turn);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_data(Hastened *hastened, PyObject *const *args, Py_ssize_t count);

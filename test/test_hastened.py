@@ -18,7 +18,6 @@ import pytest
 from test.helpers import TIMEOUT, RecordingWebSocket, eventually, frame, read_exactly, read_to_end
 from ws4py import masking
 from ws4py.limits import Limits
-from ws4py.manager import WebSocketManager
 from ws4py.messaging import TextMessage
 from ws4py.sending import Sender
 from ws4py.websocket import EchoWebSocket, WebSocket
@@ -287,9 +286,8 @@ def blocks() -> Iterator[Any]:
 def test_turns_leave_nothing_behind(blocks: Any) -> None:
     ours, theirs = socket.socketpair()
     theirs.settimeout(TIMEOUT)
-    manager = WebSocketManager()
+    ours.setblocking(False)
     ws = EchoWebSocket(ours)
-    manager.add(ws)
     answers = b"\x81\x10" + SMALL
 
     def run() -> int:
@@ -303,7 +301,7 @@ def test_turns_leave_nothing_behind(blocks: Any) -> None:
     counts = [run() for _ in range(5)]
     grown = [after - before for before, after in zip(counts, counts[1:])]
     assert min(grown) < 100, grown
-    manager.stop()
+    ws.terminate()
     theirs.close()
 
 

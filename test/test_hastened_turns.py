@@ -215,33 +215,3 @@ def test_messages_that_python_had_to_take_leave_the_stream_at_rest(lone: Any) ->
     assert ws.once()
     assert ws.got == [b"first", b"one", b"two", b"three"]
     assert ws.stream._rests
-
-
-def test_greenlets_that_take_turns_within_callbacks_lose_nothing() -> None:
-    greenlet = pytest.importorskip("greenlet").greenlet
-    pairs = [socket.socketpair() for _ in range(5)]
-    running: list[Any] = []
-    late = frame(1, b"late")
-
-    class Switches(Keeps):
-        def received_message(self, message: Any) -> None:
-            super().received_message(message)
-            running.append(running.pop(0))
-            running[0].switch()
-            if message.data == b"half":
-                assert self.process(late[3:])
-
-    def read(ws: Any) -> None:
-        assert ws.process(chunk) and (not ws._pending() or ws.once())
-        running.remove(greenlet.getcurrent())
-
-    payloads = [*(b"%d" % number for number in range(40)), b"half", b"last"]
-    chunk = b"".join(frame(1, each) for each in payloads) + late[:3]
-    websockets = [Switches(ours) for ours, _ in pairs]
-    running += [greenlet(lambda ws=ws: read(ws)) for ws in websockets]
-    while running:
-        running[0].switch()
-    for ws, ends in zip(websockets, pairs):
-        assert ws.got == [*payloads, b"late"]
-        for end in ends:
-            end.close()

@@ -73,7 +73,6 @@ class WebSocket(Closing):
         "__weakref__",
         "_at",
         "_came",
-        "_chunk",
         "_discarding",
         "_fd",
         "_heartbeat",
@@ -123,8 +122,7 @@ class WebSocket(Closing):
         self._turn_ends = 0.0
         # Bytes that the parser misses of what it is at, and that the last read has brought.
         self._wanted = self._came = 0
-        # What has come and waits while a callback runs, from _at on, unless the parser has it.
-        self._chunk: bytes | None = None
+        # From where on _chunk has yet to be parsed.
         self._at = 0
         # The parser stands at something that has not been handled yet.
         self._unhandled = False
