@@ -38,24 +38,12 @@ static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
     return number < ROOM ? number : ROOM;
 }
 
-/* Note how much the last read has brought; -1 on errors. */
-static int note_came(Turns *turns, PyObject *self, Py_ssize_t size)
-{
-    PyObject *came = PyLong_FromSsize_t(size);
-
-    if (came == NULL)
-        return -1;
-    put(&OF(CAME), came);
-    Py_DECREF(came);
-    return 0;
-}
-
 /* Let WebSocket.process handle bytes, which may be NULL on errors. */
 static PyObject *process(Turns *turns, PyObject *self, PyObject *data)
 {
     PyObject *result = NULL;
 
-    if (data != NULL && note_came(turns, self, PyBytes_GET_SIZE(data)) == 0)
+    if (data != NULL && put_number(&OF(CAME), PyBytes_GET_SIZE(data)) == 0)
         result = PyObject_CallMethodOneArg(self, NAME(PROCESS), data);
     Py_XDECREF(data);
     return result;
@@ -72,8 +60,8 @@ static PyObject *find_nothing(Turns *turns, PyObject *self, Py_ssize_t size)
     return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
 }
 
-/* Return how many bytes are allocated for a message of which some have come: no more than GROWTH times these, and
- * the same until they are full, so that no peer can have its bytes copied again and again. */
+/* Return how many bytes are allocated for a message of which some have come: the room's size or GROWTH times these, at
+ * most, and the same until that is full, so that no peer can have its bytes copied again and again. */
 static Py_ssize_t capacity(Py_ssize_t has, const Place *place)
 {
     Py_ssize_t size = ROOM;
@@ -99,16 +87,11 @@ static void set_size(PyObject *chunk, Py_ssize_t size)
  * does. */
 static PyObject *keep_long(Turns *turns, PyObject *self, PyObject *chunk, Py_ssize_t came, const Place *place)
 {
-    PyObject *at = PyLong_FromLong(0), *wanted = PyLong_FromSsize_t(place->end - PyBytes_GET_SIZE(chunk));
-    int failed = at == NULL || wanted == NULL || note_came(turns, self, came) < 0;
+    int failed = put_number(&OF(AT), 0) < 0 || put_number(&OF(CAME), came) < 0 ||
+                 put_number(&OF(WANTED), place->end - PyBytes_GET_SIZE(chunk)) < 0;
 
-    if (!failed) {
-        put(&OF(AT), at);
-        put(&OF(WANTED), wanted);
+    if (!failed)
         put(&OF(CHUNK), chunk);
-    }
-    Py_XDECREF(at);
-    Py_XDECREF(wanted);
     Py_DECREF(chunk);
     return failed ? NULL : Py_NewRef(Py_True);
 }
@@ -169,10 +152,10 @@ static PyObject *receive_short(Turn *turn, int fd, Py_ssize_t size)
     return result;
 }
 
-/* Make what has come of a message, with its header, the payload of that, in its place. */
-static PyObject *unmask_whole(PyObject *chunk, const Place *place, int is_masked)
+/* Make what has come of a message, with its header, the payload of that, in its place. Others may run meanwhile. */
+static int unmask_whole(PyObject **chunk, const Place *place, int is_masked)
 {
-    uint8_t *data = (uint8_t *)PyBytes_AS_STRING(chunk);
+    uint8_t *data = (uint8_t *)PyBytes_AS_STRING(*chunk);
     PyThreadState *thread = PyEval_SaveThread();
 
     if (is_masked)
@@ -180,15 +163,14 @@ static PyObject *unmask_whole(PyObject *chunk, const Place *place, int is_masked
     else
         memmove(data, data + place->start, (size_t)place->length);
     PyEval_RestoreThread(thread);
-    _PyBytes_Resize(&chunk, place->length);
-    return chunk;
+    return _PyBytes_Resize(chunk, place->length);
 }
 
 /* Handle a long message with what has come of it now. */
 static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const Place *place)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *result;
+    PyObject *self = turn->self, *result = NULL;
     Py_ssize_t size = PyBytes_GET_SIZE(chunk);
 
     put(&OF(ALIVE), Py_True);
@@ -196,10 +178,9 @@ static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const P
         return process(turns, self, chunk);
     if (size < place->end)
         return keep_long(turns, self, chunk, came, place);
-    if ((chunk = unmask_whole(chunk, place, turn->is_masked)) == NULL)
-        return NULL;
-    result = ws4py_take_alone(turn, chunk, place->is_text);
-    Py_DECREF(chunk);
+    if (unmask_whole(&chunk, place, turn->is_masked) == 0 && put_number(&OF(WANTED), 0) == 0)
+        result = ws4py_take_alone(turn, chunk, place->is_text);
+    Py_XDECREF(chunk);
     return result;
 }
 

@@ -76,18 +76,19 @@ static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
 {
     PyObject *gathered = OF(GATHERED);
     Py_ssize_t sent = send(fd, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+    int error = sent < 0 ? errno : 0;
 
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        PyErr_SetFromErrno(PyExc_OSError);  /* The kernel says it only once. */
-        return tell_of_error(self, NAME(WRITE_FAILED)) < 0 ? -1 : REFUSED;
-    }
-    if (sent <= 0)
+    if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)
         return 0;
     if (PyList_GET_SIZE(gathered) != 0 && PyList_SetSlice(gathered, 0, PyList_GET_SIZE(gathered), NULL) < 0)
         return -1;
     if (sent == PyBytes_GET_SIZE(bytes))
         return WRITTEN;
-    return keep_rest(turns, self, bytes, sent) < 0 ? -1 : REFUSED;
+    if (sent >= 0)
+        return keep_rest(turns, self, bytes, sent) < 0 ? -1 : REFUSED;
+    errno = error;
+    PyErr_SetFromErrno(PyExc_OSError);  /* The kernel says it only once. */
+    return tell_of_error(self, NAME(WRITE_FAILED)) < 0 ? -1 : REFUSED;
 }
 
 /* Write what has gathered, and a frame behind it if there is one; 0 if it is not the time for that, -1 on errors. */
@@ -125,17 +126,6 @@ int ws4py_flush(Turns *turns, PyObject *self)
     return ask(self, done == REFUSED ? NAME(SETTLE) : NAME(FLUSH));
 }
 
-static int set_gathered_size(Turns *turns, PyObject *self, Py_ssize_t size)
-{
-    PyObject *number = PyLong_FromSsize_t(size);
-
-    if (number == NULL)
-        return -1;
-    put(&OF(GATHERED_SIZE), number);
-    Py_DECREF(number);
-    return 0;
-}
-
 /* Note that from now on frames gather; -1 on errors. */
 static int begin_gathering(Turns *turns, PyObject *self)
 {
@@ -145,7 +135,7 @@ static int begin_gathering(Turns *turns, PyObject *self)
         return -1;
     put(&OF(GATHERED_AT), at);
     Py_DECREF(at);
-    return set_gathered_size(turns, self, 0);
+    return put_number(&OF(GATHERED_SIZE), 0);
 }
 
 /* Count a frame, but the first short ones: they are never much. 0 if it is too much, -1 on errors. */
@@ -156,7 +146,7 @@ static int count_frame(Turns *turns, PyObject *self, Py_ssize_t size)
     size += PyLong_AsSsize_t(OF(GATHERED_SIZE));
     if (size > MUCH || PyErr_Occurred())
         return PyErr_Occurred() ? -1 : 0;
-    return set_gathered_size(turns, self, size) < 0 ? -1 : 1;
+    return put_number(&OF(GATHERED_SIZE), size) < 0 ? -1 : 1;
 }
 
 /* Append a frame to others that this thread sends together; 0 if it cannot be done here. */

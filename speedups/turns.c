@@ -131,15 +131,9 @@ static int show_rest(Turn *turn)
 /* Set _at, if what waits is still shown; -1 on errors. */
 static int note_rest(Turns *turns, const Rest *rest)
 {
-    PyObject *self = rest->self, *at;
+    PyObject *self = rest->self;
 
-    if (OF(CHUNK) != rest->chunk)
-        return 0;
-    if ((at = PyLong_FromSsize_t(rest->at)) == NULL)
-        return -1;
-    put(&OF(AT), at);
-    Py_DECREF(at);
-    return 0;
+    return OF(CHUNK) == rest->chunk ? put_number(&OF(AT), rest->at) : 0;
 }
 
 /* Set _at of a WebSocket that is about to parse, if something waits there; -1 on errors. */
@@ -341,7 +335,7 @@ PyObject *ws4py_take_turn(Turn *turn)
     return finish_turn(turn, handle(turn, &place) < 0);
 }
 
-/* Handle a message that has come alone. */
+/* Handle a message that has come alone, unless the connection has ended meanwhile. */
 PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text)
 {
     Turns *turns = &turn->state->turns;

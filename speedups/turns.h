@@ -154,6 +154,18 @@ static inline void put(PyObject **place, PyObject *value)
     Py_XDECREF(old);
 }
 
+/* Put a number; -1 on errors. */
+static inline int put_number(PyObject **place, Py_ssize_t value)
+{
+    PyObject *number = PyLong_FromSsize_t(value);
+
+    if (number == NULL)
+        return -1;
+    put(place, number);
+    Py_DECREF(number);
+    return 0;
+}
+
 #define OF(index) (*slot(&turns->websocket, self, index))
 #define IS_FALSE(index) (OF(index) == Py_False)
 #define NAME(name) (turns->names[N_##name])
