@@ -174,7 +174,8 @@ PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload)
         message = PyObject_CallFunctionObjArgs(kind->cls, payload, NULL);
     if (message == NULL)
         return NULL;
-    failed = kind->is_bare ? ws4py_fill_message(state, message, payload) : PyObject_SetAttr(message, state->completed, Py_True);
+    failed = kind->is_bare ? ws4py_fill_message(state, message, payload)
+                           : PyObject_SetAttr(message, state->completed, Py_True);
     if (failed)
         Py_CLEAR(message);
     return message;

@@ -82,8 +82,8 @@ static int has_ended(const Turn *turn)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->rest != NULL ? turn->chunk : Py_None) || !IS_FALSE(ENDING) ||
-           !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
+    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->rest != NULL ? turn->chunk : Py_None) ||
+           !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
 }
 
 /* Say whether to go on here with what has come together; -1 on errors. */
