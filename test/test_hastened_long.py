@@ -70,6 +70,7 @@ def test_pieces_of_any_size_become_the_message(fed: Fed, opcode: int, size: int)
     payloads = [LONG, b"short", b"\x7f" * 65_536, LONG[1:], b"", LONG[2:300_001]]
     assert fed.feed(b"".join(fed.frame(opcode, each) for each in payloads), size)
     assert fed.ws.got == [(each, opcode == TEXT) for each in payloads]
+    assert not fed.ws._wanted
 
 
 @pytest.mark.parametrize("cut", [1, 2, 9, 10, 11, 13, 14, 15, 65_536])
@@ -120,6 +121,12 @@ def test_limits_count_when_the_header_comes(fed: Fed) -> None:
     assert fed.ws.got == [(LONG, False)]
     assert fed.feed(whole[:100])
     assert fed.ws.close_sent
+
+
+def test_no_limit_of_size_at_all(fed: Fed) -> None:
+    fed.ws.limits = Limits(max_message_size=None)
+    assert fed.feed(fed.frame(TEXT, LONG))
+    assert fed.ws.got == [(LONG, True)]
 
 
 def test_a_small_reading_size_is_kept(fed: Fed) -> None:
