@@ -13,7 +13,7 @@ if int(setuptools.__version__.partition(".")[0]) < 77:
 COMPILES = platform.python_implementation() == "CPython"
 SPEEDUPS = setuptools.Extension(
     "ws4py._speedups",
-    [f"speedups/{name}.c" for name in ("module", "hasten", "sends", "turns")],
+    [f"speedups/{name}.c" for name in ("module", "hasten", "reads", "sends", "turns")],
     depends=["speedups/frames.h", "speedups/turns.h"],
     optional=True,
 )

@@ -24,15 +24,25 @@ enum {
     MASKED = 0x80,            /* the mask bit of a header's second byte */
 };
 
-/* Words are copied in and out, so that nothing depends on alignment; compilers make vectors of them. */
-static inline void mask_bytes(uint8_t *out, const uint8_t *in, Py_ssize_t size, const uint8_t *key)
+/* Return eight bytes of keystream, as they stand in memory, from some byte of a payload on. */
+static inline uint64_t keystream(const uint8_t *key, Py_ssize_t from)
 {
-    uint64_t keys, words[4];
-    Py_ssize_t i = 0;
+    uint64_t keys;
     int j;
 
     for (j = 0; j < 8; j++)
-        ((uint8_t *)&keys)[j] = key[j % KEY_SIZE];
+        ((uint8_t *)&keys)[j] = key[(from + j) % KEY_SIZE];
+    return keys;
+}
+
+/* Words are copied in and out, so that nothing depends on alignment; compilers make vectors of them. What comes out
+ * may begin before what goes in, and overlap it and its key. */
+static inline void mask_bytes(uint8_t *out, const uint8_t *in, Py_ssize_t size, const uint8_t *key)
+{
+    uint64_t keys = keystream(key, 0), words[4];
+    Py_ssize_t i = 0;
+    int j;
+
     for (; i + 32 <= size; i += 32) {
         memcpy(words, in + i, 32);
         for (j = 0; j < 4; j++)
@@ -40,7 +50,7 @@ static inline void mask_bytes(uint8_t *out, const uint8_t *in, Py_ssize_t size, 
         memcpy(out + i, words, 32);
     }
     for (; i < size; i++)
-        out[i] = in[i] ^ key[i % KEY_SIZE];
+        out[i] = in[i] ^ ((uint8_t *)&keys)[i % 8];
 }
 
 /* Write a header without its key; return how many bytes it has, 10 at most. */
@@ -56,17 +66,18 @@ static inline int write_header(uint8_t *out, uint8_t first, Py_ssize_t length, i
     return 2 + field;
 }
 
-static inline int is_ascii(const uint8_t *data, Py_ssize_t size)
+/* Say whether bytes are ASCII once they are unmasked; keys are 0 if they are. */
+static inline int is_ascii(const uint8_t *data, Py_ssize_t size, uint64_t keys)
 {
     uint64_t word, all = 0;
     Py_ssize_t i = 0;
 
     for (; i + 8 <= size; i += 8) {
         memcpy(&word, data + i, 8);
-        all |= word;
+        all |= word ^ keys;
     }
     for (; i < size; i++)
-        all |= data[i];
+        all |= data[i] ^ ((uint8_t *)&keys)[i % 8];
     return !(all & UINT64_C(0x8080808080808080));
 }
 
@@ -75,7 +86,7 @@ static inline int is_utf8(const uint8_t *data, Py_ssize_t size)
 {
     PyObject *text;
 
-    if (is_ascii(data, size))
+    if (is_ascii(data, size, 0))
         return 1;
     text = PyUnicode_DecodeUTF8((const char *)data, size, NULL);
     if (text != NULL) {
@@ -123,6 +134,24 @@ static inline int find_message(const uint8_t *buf, Py_ssize_t size, Py_ssize_t p
         return 0;
     *place = (Place){buf[pos] == (FIN | TEXT), length, start, start + length};
     return 1;
+}
+
+/* Find the message that begins here with a header for long ones, and has not come whole. */
+static inline int find_long(const uint8_t *buf, Py_ssize_t size, int is_masked, Py_ssize_t most, Place *place)
+{
+    Py_ssize_t start = 10 + (is_masked ? KEY_SIZE : 0);
+    uint64_t length = 0;
+    int i;
+
+    if (size < start || (buf[0] != (FIN | TEXT) && buf[0] != (FIN | BINARY)) ||
+        buf[1] != (127 | (is_masked ? MASKED : 0)))
+        return 0;
+    for (i = 2; i < 10; i++)
+        length = length << 8 | buf[i];
+    if (length <= LONGEST || length > (uint64_t)most || length > (uint64_t)(PY_SSIZE_T_MAX - start))
+        return 0;
+    *place = (Place){buf[0] == (FIN | TEXT), (Py_ssize_t)length, start, start + (Py_ssize_t)length};
+    return size < place->end;
 }
 
 /* Return the payload as bytes; NULL without an exception if it should be UTF-8 and is not. */

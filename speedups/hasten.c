@@ -3,15 +3,15 @@
 #include "structmember.h"
 
 static const char *const NAMED[NAMES] = {
-    "_awaits", "_crashed", "fileno", "flush", "gather", "get_ident", "_has_room", "_is_done", "_keep_rest", "limits",
-    "locked", "__name__", "_parse", "acquire", "max_fragments", "max_message_size", "_pending", "process",
-    "reading_buffer_size", "_read_failed", "received_message", "_write_failed",
+    "_awaits", "_crashed", "fileno", "flush", "gather", "gathers", "get_ident", "_goes_on", "_has_room", "_is_done",
+    "_keep_rest", "limits", "locked", "__name__", "_parse", "acquire", "max_fragments", "max_message_size", "_pending", "process",
+    "reading_buffer_size", "_read_failed", "received_message", "_settle", "_settle_refused", "_write_failed",
 };
 static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
     "_alive", "_answers", "_at", "_broken", "_busy", "_chunk", "close_received", "_close_sent", "_connected", "buf",
     "_came", "_deferred", "_deflater", "_discarding", "_draining", "_driver", "_ending", "_failed", "_fragmenter",
     "_gathered", "_gathered_size", "_gatherer", "_lock", "_outgoing", "_over", "_sealed", "stream", "_transport",
-    "_unhandled",
+    "_unhandled", "_wanted",
 };
 static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "message", "_rests"};
 static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "data"};
@@ -198,7 +198,7 @@ static PyType_Spec hastened_spec = {
     .name = "ws4py._speedups.Hastened",
     .basicsize = sizeof(Hastened),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR |
-             Py_TPFLAGS_DISALLOW_INSTANTIATION,
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,  /* or the interpreter does not specialize */
     .slots = hastened_slots,
 };
 

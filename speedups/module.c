@@ -149,7 +149,7 @@ static int is_bare(State *state, PyObject *cls)
 }
 
 /* Set what __init__ would; where the slots are known, without looking them up. */
-static int fill(State *state, PyObject *message, PyObject *payload)
+int ws4py_fill_message(State *state, PyObject *message, PyObject *payload)
 {
     const Shape *shape = &state->turns.message;
 
@@ -174,7 +174,8 @@ PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload)
         message = PyObject_CallFunctionObjArgs(kind->cls, payload, NULL);
     if (message == NULL)
         return NULL;
-    failed = kind->is_bare ? fill(state, message, payload) : PyObject_SetAttr(message, state->completed, Py_True);
+    failed = kind->is_bare ? ws4py_fill_message(state, message, payload)
+                           : PyObject_SetAttr(message, state->completed, Py_True);
     if (failed)
         Py_CLEAR(message);
     return message;

@@ -5,8 +5,12 @@
 
 enum {
     SHORT = 16 * 1024,      /* bytes of a payload that is sent here */
-    FEW = 32 * 1024,        /* bytes that gather here */
+    LITTLE = 512,           /* bytes of a frame that is not counted, as long as those that gather are FEW */
+    FEW = 64,
+    MUCH = 32 * 1024,       /* bytes that gather here, of those that are counted */
 };
+
+enum { WRITTEN = 1, REFUSED };  /* what has become of frames; refused is what the kernel has not taken, and kept */
 
 /* Return the descriptor of a socket of the standard library without TLS; -1 if it is anything else. */
 int ws4py_descriptor(Turns *turns, PyObject *transport)
@@ -40,13 +44,16 @@ static int keep_rest(Turns *turns, PyObject *self, PyObject *frame, Py_ssize_t s
     return kept == NULL ? -1 : 0;
 }
 
-/* Return what has gathered and a frame behind it; NULL without an exception if that is not all frames. */
+/* Return what has gathered, and a frame behind it if there is one; NULL without an exception if not all of it
+ * are frames. */
 static PyObject *join(PyObject *gathered, PyObject *frame)
 {
-    Py_ssize_t i, count = PyList_GET_SIZE(gathered), size = PyBytes_GET_SIZE(frame);
+    Py_ssize_t i, count = PyList_GET_SIZE(gathered), size = frame == NULL ? 0 : PyBytes_GET_SIZE(frame);
     PyObject *joined;
     char *out;
 
+    if (count == 0)
+        return frame == NULL ? NULL : Py_NewRef(frame);
     for (i = 0; i < count; i++) {
         if (!PyBytes_CheckExact(PyList_GET_ITEM(gathered, i)))
             return NULL;
@@ -55,7 +62,7 @@ static PyObject *join(PyObject *gathered, PyObject *frame)
     if ((joined = PyBytes_FromStringAndSize(NULL, size)) == NULL)
         return NULL;
     out = PyBytes_AS_STRING(joined);
-    for (i = 0; i <= count; i++) {
+    for (i = 0; i < count + (frame != NULL); i++) {
         PyObject *part = i < count ? PyList_GET_ITEM(gathered, i) : frame;
 
         memcpy(out, PyBytes_AS_STRING(part), (size_t)PyBytes_GET_SIZE(part));
@@ -69,55 +76,88 @@ static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
 {
     PyObject *gathered = OF(GATHERED);
     Py_ssize_t sent = send(fd, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+    int error = sent < 0 ? errno : 0;
 
-    if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        PyErr_SetFromErrno(PyExc_OSError);  /* The kernel says it only once. */
-        return tell_of_error(self, NAME(WRITE_FAILED)) < 0 ? -1 : 1;
-    }
-    if (sent <= 0)
+    if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)
         return 0;
     if (PyList_GET_SIZE(gathered) != 0 && PyList_SetSlice(gathered, 0, PyList_GET_SIZE(gathered), NULL) < 0)
         return -1;
-    return sent < PyBytes_GET_SIZE(bytes) && keep_rest(turns, self, bytes, sent) < 0 ? -1 : 1;
+    if (sent == PyBytes_GET_SIZE(bytes))
+        return WRITTEN;
+    if (sent >= 0)
+        return keep_rest(turns, self, bytes, sent) < 0 ? -1 : REFUSED;
+    errno = error;
+    PyErr_SetFromErrno(PyExc_OSError);  /* The kernel says it only once. */
+    return tell_of_error(self, NAME(WRITE_FAILED)) < 0 ? -1 : REFUSED;
 }
 
-/* Write a frame, behind what has gathered; 0 if it is not the time for that, -1 on errors. */
-static int write_frame(Turns *turns, PyObject *self, PyObject *frame)
+/* Write what has gathered, and a frame behind it if there is one; 0 if it is not the time for that, -1 on errors. */
+static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
 {
-    PyObject *gathered = OF(GATHERED), *joined;
+    PyObject *joined;
     int fd, result;
 
-    if (!PyList_CheckExact(gathered) || !PyBytes_CheckExact(OF(OUTGOING)) || PyBytes_GET_SIZE(OF(OUTGOING)) != 0 ||
-        OF(DEFERRED) != Py_None || !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING) ||
+    if (!IS_FALSE(OVER) || OF(FRAGMENTER) != Py_None || !PyList_CheckExact(OF(GATHERED)) ||
+        !PyBytes_CheckExact(OF(OUTGOING)) || PyBytes_GET_SIZE(OF(OUTGOING)) != 0 || OF(DEFERRED) != Py_None ||
+        !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING) ||
         (fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0)
         return 0;
     if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
         return result < 0 ? -1 : 0;
-    if (PyList_GET_SIZE(gathered) == 0)
-        return write_bytes(turns, self, fd, frame);
-    if ((joined = join(gathered, frame)) == NULL)
+    if ((joined = join(OF(GATHERED), frame)) == NULL)
         return PyErr_Occurred() ? -1 : 0;
     result = write_bytes(turns, self, fd, joined);
     Py_DECREF(joined);
     return result;
 }
 
+/* flush(), at the end of a turn; -1 on errors. */
+int ws4py_flush(Turns *turns, PyObject *self)
+{
+    int done;
+
+    if (OF(GATHERED) == NULL || OF(OUTGOING) == NULL)
+        return ask(self, NAME(FLUSH));  /* which complains */
+    if (PyList_CheckExact(OF(GATHERED)) && PyList_GET_SIZE(OF(GATHERED)) == 0)
+        return 0;
+    done = write_frames(turns, self, NULL);
+    if (done == WRITTEN || done < 0)
+        return done;
+    return ask(self, done == REFUSED ? NAME(SETTLE) : NAME(FLUSH));
+}
+
+/* Count a frame, but the first short ones: they are never much. 0 if it is too much, -1 on errors. */
+static int count_frame(Turns *turns, PyObject *self, Py_ssize_t size)
+{
+    if (size <= LITTLE && PyList_GET_SIZE(OF(GATHERED)) < FEW)
+        return 1;
+    size += PyLong_AsSsize_t(OF(GATHERED_SIZE));
+    if (size > MUCH || PyErr_Occurred())
+        return PyErr_Occurred() ? -1 : 0;
+    return put_number(&OF(GATHERED_SIZE), size) < 0 ? -1 : 1;
+}
+
 /* Append a frame to others that this thread sends together; 0 if it cannot be done here. */
 static int gather(Turns *turns, PyObject *self, PyObject *frame)
 {
-    PyObject *gathered = OF(GATHERED), *size;
-    Py_ssize_t all;
+    PyObject *driver, *result;
+    int counted, begins = PyList_GET_SIZE(OF(GATHERED)) == 0;
 
-    if (PyLong_AsUnsignedLongMask(OF(GATHERER)) != PyThread_get_thread_ident() || PyErr_Occurred())
+    if (PyLong_AsUnsignedLongMask(OF(GATHERER)) != PyThread_get_thread_ident())
         return PyErr_Occurred() ? -1 : 0;
-    all = PyLong_AsSsize_t(OF(GATHERED_SIZE));
-    if (all < 0 || (all += PyBytes_GET_SIZE(frame)) > FEW)
-        return PyErr_Occurred() ? -1 : 0;
-    if ((size = PyLong_FromSsize_t(all)) == NULL)
+    if (begins && put_number(&OF(GATHERED_SIZE), 0) < 0)
         return -1;
-    put(&OF(GATHERED_SIZE), size);
-    Py_DECREF(size);
-    return PyList_Append(gathered, frame) < 0 ? -1 : 1;
+    if ((counted = count_frame(turns, self, PyBytes_GET_SIZE(frame))) <= 0)
+        return counted;
+    if (PyList_Append(OF(GATHERED), frame) < 0)
+        return -1;
+    if (!begins)
+        return WRITTEN;
+    driver = Py_NewRef(OF(DRIVER));
+    result = PyObject_CallMethodOneArg(driver, NAME(GATHERS), self);
+    Py_DECREF(driver);
+    Py_XDECREF(result);
+    return result == NULL ? -1 : WRITTEN;
 }
 
 /* Return the frame of what is passed to send(); NULL without an exception if that is not plain. */
@@ -161,20 +201,21 @@ PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !ws4py_fits(turns, self))
         return NULL;
     if (!IS_FALSE(OVER) || OF(CONNECTED) != Py_True || !IS_FALSE(CLOSE_SENT) || OF(FRAGMENTER) != Py_None ||
-        OF(DEFLATER) != Py_None || OF(GATHERER) == NULL || OF(GATHERED) == NULL || OF(OUTGOING) == NULL)
+        OF(DEFLATER) != Py_None || OF(DRIVER) == NULL || OF(GATHERER) == NULL || OF(GATHERED) == NULL ||
+        OF(OUTGOING) == NULL)
         return NULL;
     stream = OF(STREAM);
     if (stream == NULL || !Py_IS_TYPE(stream, turns->stream.cls) ||
         *slot(&turns->stream, stream, ALWAYS_MASK) != Py_False)
         return NULL;
     if (OF(GATHERER) == Py_None ? OF(TRANSPORT) == NULL || !Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls)
-                                : !PyList_CheckExact(OF(GATHERED)) || PyList_GET_SIZE(OF(GATHERED)) == 0)
+                                : !PyList_CheckExact(OF(GATHERED)))
         return NULL;
     if ((frame = make_frame(args[1], binary == Py_True)) == NULL)
         return NULL;
-    done = OF(GATHERER) == Py_None ? write_frame(turns, self, frame) : gather(turns, self, frame);
+    done = OF(GATHERER) == Py_None ? write_frames(turns, self, frame) : gather(turns, self, frame);
     Py_DECREF(frame);
-    return done == 1 ? Py_NewRef(Py_None) : NULL;
+    return done == REFUSED ? call(self, NAME(SETTLE_REFUSED)) : done == WRITTEN ? Py_NewRef(Py_None) : NULL;
 }
 
 #endif

@@ -1,30 +1,9 @@
-/* What WebSocket.once and _parse do with short messages that come whole: see turns.h. */
+/* What WebSocket._parse does with messages that come whole: see turns.h. */
 #include "turns.h"
 
 #if HASTENS
 
-enum { BRIEFLY = 500 * 1000 };  /* ns that messages which came together are handled here */
-
-/* A turn of a WebSocket: what it is given, and how far it has come. */
-typedef struct {
-    State *state;
-    PyObject *self, *stream, *me;
-    PyObject *chunk;      /* that has data; NULL: it is in the room */
-    uint8_t **room;       /* NULL: there is none; else empty once it has been left */
-    const uint8_t *data;
-    Py_ssize_t size, pos, most;
-    int is_masked;
-    int shows;            /* Whether what follows can be found in _chunk, from _at on. */
-    int64_t begun, took;  /* ns, if there is more than one message */
-} Turn;
-
-static int64_t now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
+enum { GATHER_TIME = 1000 * 1000 };  /* ns after which _goes_on is asked again, where messages came together */
 
 /* Look up how long a message may be, which is kept, as Limits do not change; -1 if none is plain, -2 on errors. */
 static Py_ssize_t find_most(Turns *turns, PyObject *self)
@@ -43,7 +22,7 @@ static Py_ssize_t find_most(Turns *turns, PyObject *self)
     if (size != NULL && fragments != Py_None && PyObject_Not(fragments))
         most = -1;
     else if (size == Py_None)
-        most = LONGEST;
+        most = PY_SSIZE_T_MAX;
     else if (size != NULL && ws4py_read_most(size, &most) < 0)
         most = -2;
     Py_XDECREF(fragments);
@@ -68,26 +47,6 @@ static int give(Turns *turns, PyObject *self, PyObject *message)
     return PyErr_ExceptionMatches(PyExc_Exception) ? tell_of_error(self, NAME(CRASHED)) : -1;
 }
 
-/* Return room to read into, which is nobody else's until it is left: a call may let other threads run. */
-static uint8_t *enter_room(Turns *turns)
-{
-    uint8_t *room = turns->room;
-
-    turns->room = NULL;
-    return room != NULL ? room : PyMem_Malloc(ROOM);
-}
-
-static void leave_room(Turns *turns, uint8_t **room)
-{
-    uint8_t *left = *room;
-
-    *room = NULL;
-    if (turns->room == NULL)
-        turns->room = left;
-    else
-        PyMem_Free(left);
-}
-
 /* Copy what came together, so that the room can be left; -1 on errors. */
 static int copy_chunk(Turn *turn)
 {
@@ -103,28 +62,33 @@ static PyObject *rest_of(const Turn *turn)
     return PyBytes_FromStringAndSize((char *)turn->data + turn->pos, turn->size - turn->pos);
 }
 
-/* Keep what cannot be handled until there is room for the answers; -1 on errors. */
-static int put_away(Turn *turn)
-{
-    Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *rest = rest_of(turn), *buf = rest == NULL ? NULL : PyNumber_Add(OF(BUF), rest);
-
-    if (buf != NULL)
-        put(&OF(BUF), buf);
-    Py_XDECREF(rest);
-    Py_XDECREF(buf);
-    turn->pos = turn->size;
-    return buf == NULL ? -1 : 0;
-}
-
 /* Say whether nothing that follows matters here any more: others may have taken it. */
 static int has_ended(const Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->shows ? turn->chunk : Py_None) || !IS_FALSE(ENDING) ||
-           !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
+    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->rest != NULL ? turn->chunk : Py_None) ||
+           !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
+}
+
+/* Say whether this turn has lasted long enough, and what has gathered is sent; -1 on errors. */
+static int ask_to_go_on(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *took, *answer = NULL;
+    int is_true;
+
+    turn->took = now() - turn->begun;
+    if (turn->took < turn->due)
+        return 1;
+    if ((took = PyFloat_FromDouble((double)turn->took / 1e9)) != NULL)
+        answer = PyObject_CallMethodOneArg(turn->self, NAME(GOES_ON), took);
+    Py_XDECREF(took);
+    is_true = answer == NULL ? -1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    turn->due = now() - turn->begun + GATHER_TIME;
+    return is_true;
 }
 
 /* Say whether to go on here with what has come together; -1 on errors. */
@@ -132,37 +96,67 @@ static int goes_on(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
+    int may = 1;
 
-    if (!has_ended(turn) && PyObject_IsTrue(OF(ANSWERS))) {
-        int has_room = ask(self, NAME(HAS_ROOM));
-
-        if (has_room <= 0)
-            return has_room < 0 ? -1 : put_away(turn);
-    }
+    if (!has_ended(turn) && PyObject_IsTrue(OF(ANSWERS)))
+        may = ask(self, NAME(HAS_ROOM));
+    if (may == 1 && turn->pos < turn->size && !has_ended(turn))
+        may = ask_to_go_on(turn);
     if (has_ended(turn))
         turn->pos = turn->size;
-    if (turn->pos == turn->size || !IS_FALSE(FAILED) || *slot(&turns->stream, turn->stream, RESTS) != Py_None)
-        return 0;
-    turn->took = now() - turn->begun;
-    return turn->took < BRIEFLY;
+    turn->waits = may == 0 && turn->pos < turn->size;
+    if (may <= 0)
+        return may;
+    return turn->pos < turn->size && IS_FALSE(FAILED) && *slot(&turns->stream, turn->stream, RESTS) == Py_None;
 }
 
-/* Show where in the chunk the rest begins, to whoever parses while the application has a message. */
-static int show_rest(Turn *turn, Py_ssize_t end)
+/* Show what waits behind a message to whoever parses while the application has that; -1 on errors. */
+static int show_rest(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *at = PyLong_FromSsize_t(end);
+    PyObject *self = turn->self;
 
-    if (at == NULL)
-        return -1;
-    put(&OF(AT), at);
-    Py_DECREF(at);
-    if (!turn->shows) {
-        turn->shows = 1;
+    if (turn->rest == NULL) {
+        if ((turn->rest = PyMem_Malloc(sizeof(Rest))) == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        *turn->rest = (Rest){turns->rests, self, turn->chunk, 0};
+        turns->rests = turn->rest;
         put(&OF(CHUNK), turn->chunk);
         put(slot(&turns->stream, turn->stream, RESTS), Py_None);
     }
+    turn->rest->at = turn->pos;
     return 0;
+}
+
+/* Set _at, if what waits is still shown; -1 on errors. */
+static int note_rest(Turns *turns, const Rest *rest)
+{
+    PyObject *self = rest->self;
+
+    return OF(CHUNK) == rest->chunk ? put_number(&OF(AT), rest->at) : 0;
+}
+
+/* Set _at of a WebSocket that is about to parse, if something waits there; -1 on errors. */
+static int note_rest_of(Turns *turns, PyObject *self)
+{
+    Rest *rest = turns->rests;
+
+    while (rest != NULL && rest->self != self)
+        rest = rest->next;
+    return rest == NULL ? 0 : note_rest(turns, rest);
+}
+
+static void forget_rest(Turn *turn)
+{
+    Rest **place = &turn->state->turns.rests;
+
+    while (*place != turn->rest)
+        place = &(*place)->next;
+    *place = turn->rest->next;
+    PyMem_Free(turn->rest);
+    turn->rest = NULL;
 }
 
 /* Take back what has been shown: it is handled, or about to be. */
@@ -171,16 +165,27 @@ static void hide_rest(Turn *turn)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    if (turn->shows && OF(CHUNK) == turn->chunk) {
+    if (turn->rest == NULL)
+        return;
+    forget_rest(turn);
+    if (OF(CHUNK) == turn->chunk) {
         put(&OF(CHUNK), Py_None);
         if (*slot(&turns->stream, turn->stream, RESTS) == Py_None)
             put(slot(&turns->stream, turn->stream, RESTS), Py_True);
     }
-    turn->shows = 0;
+}
+
+/* Let what is shown stay: it waits, or there is an exception. */
+static void leave_rest(Turn *turn)
+{
+    if (turn->rest == NULL)
+        return;
+    note_rest(&turn->state->turns, turn->rest);
+    forget_rest(turn);
 }
 
 /* Note that more has come than a message; return whether what is sent is to gather, -1 on errors. */
-static int begin_gathering(Turn *turn)
+static int begin_many(Turn *turn)
 {
     PyObject *wanted;
     int gathers;
@@ -188,45 +193,76 @@ static int begin_gathering(Turn *turn)
     if (turn->chunk == NULL && copy_chunk(turn) < 0)
         return -1;
     turn->begun = now();
+    turn->due = GATHER_TIME;
     wanted = PyObject_GetAttr(turn->self, turn->state->turns.names[N_GATHER]);
     gathers = wanted == NULL ? -1 : PyObject_IsTrue(wanted);
     Py_XDECREF(wanted);
     return gathers;
 }
 
+static PyObject *make_message(Turn *turn, Kind *kind, PyObject *payload)
+{
+    PyObject *message = turn->spare;
+
+    if (message == NULL || !Py_IS_TYPE(message, (PyTypeObject *)kind->cls))
+        return ws4py_make_message(turn->state, kind, payload);
+    turn->spare = NULL;
+    if (ws4py_fill_message(turn->state, message, payload))
+        Py_CLEAR(message);
+    return message;
+}
+
+/* Let go of a message that has been handled. If nobody has it or has given it attributes, it can serve once more. */
+static void release_message(Turn *turn, const Kind *kind, PyObject *message)
+{
+    if (Py_REFCNT(message) == 1 && kind->is_bare && *PyObject_GET_WEAKREFS_LISTPTR(message) == NULL &&
+        *_PyObject_GetDictPtr(message) == NULL)
+        Py_XSETREF(turn->spare, message);
+    else
+        Py_DECREF(message);
+}
+
+/* Let the application handle a message; return whether to go on with what has come with it, -1 on errors. */
+static int hand_out(Turn *turn, Kind *kind, PyObject *payload, PyObject *gatherer)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *message = make_message(turn, kind, payload);
+    int failed;
+
+    if (message == NULL)
+        return -1;
+    put(&OF(GATHERER), gatherer);
+    failed = give(turns, self, message);
+    release_message(turn, kind, message);
+    return failed ? -1 : goes_on(turn);
+}
+
 /* Handle plain messages as far as they go; -1 on errors. */
 static int handle(Turn *turn, Place *place)
 {
-    State *state = turn->state;
-    Turns *turns = &state->turns;
-    PyObject *self = turn->self;
+    Turns *turns = &turn->state->turns;
     Kind text = {turns->text, -1}, binary = {turns->binary, -1};
     int gathers = -1, going = 1;
 
     do {
-        PyObject *message, *payload = read_payload(turn->data, place, turn->is_masked);
-        int failed;
+        Kind *kind = place->is_text ? &text : &binary;
+        PyObject *payload = read_payload(turn->data, place, turn->is_masked);
 
         if (payload == NULL)
             return PyErr_Occurred() ? -1 : 0;
-        if (place->end < turn->size && ((gathers < 0 && (gathers = begin_gathering(turn)) < 0) ||
-                                        show_rest(turn, place->end) < 0)) {
+        turn->pos = place->end;
+        if (turn->pos < turn->size &&
+            ((gathers < 0 && (gathers = begin_many(turn)) < 0) || show_rest(turn) < 0)) {
             Py_DECREF(payload);
             return -1;
         }
-        if (place->end == turn->size)
+        if (turn->pos == turn->size)
             hide_rest(turn);
         if (turn->room != NULL && *turn->room != NULL)
-            leave_room(turns, turn->room);
-        message = ws4py_make_message(state, place->is_text ? &text : &binary, payload);
+            ws4py_leave_room(turns, turn->room);
+        going = hand_out(turn, kind, payload, turn->pos < turn->size && gathers > 0 ? turn->me : Py_None);
         Py_DECREF(payload);
-        if (message == NULL)
-            return -1;
-        put(&OF(GATHERER), place->end < turn->size && gathers > 0 ? turn->me : Py_None);
-        failed = give(turns, self, message);
-        Py_DECREF(message);
-        turn->pos = place->end;
-        if (failed || (going = goes_on(turn)) < 0)
+        if (going < 0)
             return -1;
     } while (going && find_message(turn->data, turn->size, turn->pos, turn->is_masked, turn->most, place));
     return 0;
@@ -236,12 +272,11 @@ static int handle(Turn *turn, Place *place)
 static int end_turn(Turns *turns, PyObject *self)
 {
     PyObject *type, *error, *traceback;
-    int failed = 0;
+    int failed;
 
     PyErr_Fetch(&type, &error, &traceback);
     put(&OF(GATHERER), Py_None);
-    if (!PyList_CheckExact(OF(GATHERED)) || PyList_GET_SIZE(OF(GATHERED)) != 0)
-        failed = ask(self, NAME(FLUSH)) < 0 ? -1 : 0;
+    failed = ws4py_flush(turns, self) < 0 ? -1 : 0;
     put(&OF(BUSY), Py_None);
     if (type != NULL) {
         PyErr_Clear();
@@ -268,31 +303,49 @@ static PyObject *hand_over(Turn *turn)
     return result;
 }
 
-/* Handle what begins with a plain message; return what WebSocket._parse would. NULL without an exception:
- * there is no plain message at the beginning. */
-static PyObject *take_turn(Turn *turn)
+/* End a turn, or have what is left of it handled; return what WebSocket._parse would. */
+static PyObject *finish_turn(Turn *turn, int failed)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
-    Place place;
     int done = 0;
 
-    turn->is_masked = *slot(&turns->stream, turn->stream, EXPECT_MASKING) == Py_True;
-    if (turn->most < 0 || !find_message(turn->data, turn->size, 0, turn->is_masked, turn->most, &place))
-        return NULL;
-    put(&OF(BUSY), turn->me);
-    if (handle(turn, &place) < 0) {
-        end_turn(turns, self);  /* Where the rest is shown, it stays. */
-        return NULL;
+    if (failed || turn->waits) {
+        leave_rest(turn);
+        turn->pos = turn->size;
     }
     hide_rest(turn);
     if (turn->pos < turn->size)
         return hand_over(turn);
-    if (end_turn(turns, self) < 0)
+    if (end_turn(turns, self) < 0 || failed)
         return NULL;
     if (!IS_FALSE(ENDING) || !IS_FALSE(CLOSE_SENT) || !IS_FALSE(OVER))
         done = ask(self, NAME(IS_DONE));
     return done < 0 ? NULL : Py_NewRef(done ? Py_False : Py_True);
+}
+
+/* Handle what begins with a plain message; NULL without an exception: there is none at the beginning. */
+PyObject *ws4py_take_turn(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+    Place place;
+
+    if (turn->most < 0 || !find_message(turn->data, turn->size, 0, turn->is_masked, turn->most, &place))
+        return NULL;
+    put(&OF(BUSY), turn->me);
+    return finish_turn(turn, handle(turn, &place) < 0);
+}
+
+/* Handle a message that has come alone, unless the connection has ended meanwhile. */
+PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+    Kind kind = {is_text ? turns->text : turns->binary, -1};
+
+    put(&OF(BUSY), turn->me);
+    return finish_turn(turn, !has_ended(turn) && hand_out(turn, &kind, payload, Py_None) < 0);
 }
 
 static int is_at_rest(Turns *turns, PyObject *self)
@@ -301,12 +354,12 @@ static int is_at_rest(Turns *turns, PyObject *self)
 
     return stream != NULL && Py_IS_TYPE(stream, turns->stream.cls) &&
            *slot(&turns->stream, stream, RESTS) == Py_True && *slot(&turns->stream, stream, MESSAGE) == Py_None &&
-           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) == Py_None && OF(ANSWERS) != NULL &&
+           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) != NULL && OF(ANSWERS) != NULL &&
            OF(GATHERED) != NULL && OF(DRIVER) != NULL;
 }
 
 /* Look up what may call Python, before the state is looked at; 0 if there is no plain turn, -1 on errors. */
-static int begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
+int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
 {
     Turns *turns = &hastened->state->turns;
     PyObject *driver;
@@ -324,7 +377,7 @@ static int begin_turn(Turn *turn, Hastened *hastened, PyObject *self)
 }
 
 /* Take the stream, if the turn can begin now. */
-static int is_ready(Turn *turn)
+int ws4py_is_ready(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
@@ -332,119 +385,34 @@ static int is_ready(Turn *turn)
     if (!is_at_rest(turns, self))
         return 0;
     turn->stream = Py_NewRef(OF(STREAM));
+    turn->is_masked = *slot(&turns->stream, turn->stream, EXPECT_MASKING) == Py_True;
     return 1;
 }
 
-static void drop_turn(Turn *turn)
+void ws4py_drop_turn(Turn *turn)
 {
     Py_XDECREF(turn->me);
     Py_XDECREF(turn->stream);
     Py_XDECREF(turn->chunk);
+    Py_XDECREF(turn->spare);
 }
 
 /* _parse(self, data) */
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
-    Turn turn = {0};
-    PyObject *result = NULL;
-
-    if (count != 2 || !PyBytes_CheckExact(args[1]))
-        return NULL;
-    if (begin_turn(&turn, hastened, args[0]) == 1 && is_ready(&turn)) {
-        turn.chunk = Py_NewRef(args[1]);
-        turn.data = (uint8_t *)PyBytes_AS_STRING(args[1]);
-        turn.size = PyBytes_GET_SIZE(args[1]);
-        result = take_turn(&turn);
-    }
-    drop_turn(&turn);
-    return result;
-}
-
-static Py_ssize_t find_reading_size(Turns *turns, PyObject *self)
-{
-    PyObject *size = PyObject_GetAttr(self, NAME(READING_BUFFER_SIZE));
-    Py_ssize_t number = size != NULL && PyLong_CheckExact(size) ? PyLong_AsSsize_t(size) : -1;
-
-    Py_XDECREF(size);
-    PyErr_Clear();
-    return number < ROOM ? number : ROOM;
-}
-
-/* Process what has been read, as bytes. */
-static PyObject *process(Turns *turns, PyObject *self, const uint8_t *read, Py_ssize_t size)
-{
-    PyObject *result, *came = PyLong_FromSsize_t(size), *data = PyBytes_FromStringAndSize((char *)read, size);
-
-    if (came == NULL || data == NULL) {
-        Py_XDECREF(came);
-        Py_XDECREF(data);
-        return NULL;
-    }
-    put(&OF(CAME), came);
-    result = PyObject_CallMethodOneArg(self, NAME(PROCESS), data);
-    Py_DECREF(came);
-    Py_DECREF(data);
-    return result;
-}
-
-/* Read once, and handle what has come. */
-static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
-{
-    Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *result;
-    const uint8_t *read = *turn->room;
-
-    size = recv(fd, *turn->room, (size_t)size, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return Py_NewRef(Py_True);
-    if (size < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
-    }
-    if (size == 0)
-        return process(turns, self, read, 0);
-    put(&OF(ALIVE), Py_True);
-    turn->data = read;
-    turn->size = size;
-    result = take_turn(turn);
-    return result != NULL || PyErr_Occurred() ? result : process(turns, self, read, size);
-}
-
-/* Go on with what has been put away, if that may be handled now. */
-static PyObject *read_on(Hastened *hastened, PyObject *self, PyObject *result)
-{
-    Turns *turns = &hastened->state->turns;
-    int pending;
-
-    if (result != Py_True || !PyObject_IsTrue(OF(BUF)) || (pending = ask(self, NAME(PENDING))) == 0)
-        return result;
-    Py_DECREF(result);
-    return pending < 0 ? NULL : PyObject_CallOneArg(hastened->function, self);
-}
-
-/* once(self) */
-PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
-{
     Turns *turns = &hastened->state->turns;
     PyObject *self = args[0], *result = NULL;
     Turn turn = {0};
-    Py_ssize_t size;
-    uint8_t *room = NULL;
-    int fd;
 
-    if (count == 1 && begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
-        is_ready(&turn) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) && OF(BUF) != NULL &&
-        PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
-        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 &&
-        *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
-        room = enter_room(turns);
-        turn.room = &room;
-        result = room == NULL ? PyErr_NoMemory() : receive(&turn, fd, size);
-        if (room != NULL)
-            leave_room(turns, &room);
-        result = read_on(hastened, self, result);
+    if (note_rest_of(turns, self) < 0 || count != 2 || !PyBytes_CheckExact(args[1]))
+        return NULL;
+    if (ws4py_begin_turn(&turn, hastened, self) == 1 && ws4py_is_ready(&turn) && OF(CHUNK) == Py_None) {
+        turn.chunk = Py_NewRef(args[1]);
+        turn.data = (uint8_t *)PyBytes_AS_STRING(args[1]);
+        turn.size = PyBytes_GET_SIZE(args[1]);
+        result = ws4py_take_turn(&turn);
     }
-    drop_turn(&turn);
+    ws4py_drop_turn(&turn);
     return result;
 }
 

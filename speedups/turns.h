@@ -1,12 +1,16 @@
 /* What a WebSocket does with most messages, without a call in between but those of the application.
  *
  * hasten() wraps a method that is written in Python: WebSocket.once, WebSocket._parse and Sender.send.
- * The compiled function of the same name does the plain case, and only that: a whole short data
- * message, nothing queued, no compression, no fragments, no end in sight. Whatever else there is, it
- * calls the method, which decides. So it needs no rule of its own, but has to know what is plain.
+ * The compiled function of the same name does the plain case, and only that: a data message in one
+ * frame, which comes whole or is long, nothing queued, no compression, no end in sight. Whatever else
+ * there is, it calls the method, which decides. So it needs no rule of its own, but has to know what is
+ * plain.
  *
  * State is in slots, whose places are looked up once; an object is read at these places only if it is
  * an instance of the class that was looked at.
+ *
+ * A long message is read into the bytes that become its payload, and unmasked there. Until all of it
+ * has come, these hold the frame as it came, so that anybody can parse it from the beginning.
  *
  * The GIL is held from the look at the state to the end of a write, which does not wait. So no lock is
  * needed, if nobody holds it.
@@ -33,6 +37,9 @@
 #ifndef Py_TPFLAGS_DISALLOW_INSTANTIATION
 #define Py_TPFLAGS_DISALLOW_INSTANTIATION 0
 #endif
+#ifndef Py_TPFLAGS_IMMUTABLETYPE
+#define Py_TPFLAGS_IMMUTABLETYPE 0
+#endif
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
@@ -43,8 +50,8 @@ enum { ROOM = 64 * 1024 };  /* bytes that are read at once, at most */
 /* Slots of a WebSocket, a Stream, a PlainTransport and a Message; hasten.c has their names. */
 enum {
     ALIVE, ANSWERS, AT, BROKEN, BUSY, CHUNK, CLOSE_RECEIVED, CLOSE_SENT, CONNECTED, BUF, CAME, DEFERRED, DEFLATER,
-    DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_SIZE, GATHERER, LOCK,
-    OUTGOING, OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WEBSOCKET_SLOTS,
+    DISCARDING, DRAINING, DRIVER, ENDING, FAILED, FRAGMENTER, GATHERED, GATHERED_SIZE, GATHERER, LOCK, OUTGOING,
+    OVER, SEALED, STREAM, TRANSPORT, UNHANDLED, WANTED, WEBSOCKET_SLOTS,
 };
 enum { ALWAYS_MASK, EXPECT_MASKING, MESSAGE, RESTS, STREAM_SLOTS };
 enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
@@ -58,10 +65,12 @@ typedef struct {
 
 /* Names that are looked up. */
 enum {
-    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GET_IDENT, N_HAS_ROOM, N_IS_DONE, N_KEEP_REST, N_LIMITS,
-    N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
-    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_WRITE_FAILED, NAMES,
+    N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GATHERS, N_GET_IDENT, N_GOES_ON, N_HAS_ROOM, N_IS_DONE,
+    N_KEEP_REST, N_LIMITS, N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
+    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE_FAILED, NAMES,
 };
+
+typedef struct Rest Rest;
 
 typedef struct {
     PyObject *hastened;            /* the type of what hasten() returns */
@@ -75,6 +84,7 @@ typedef struct {
     PyObject *limits;              /* those that were met last, and what they say */
     Py_ssize_t most;
     unsigned int plain;            /* the version of the class that was found plain last */
+    Rest *rests;                   /* what waits in turns that have not ended, the latest first */
     uint8_t *room;
 } Turns;
 
@@ -91,6 +101,29 @@ typedef struct {
     PyObject *cls;
     int is_bare;  /* -1: not known yet */
 } Kind;
+
+/* What waits behind a message while the application has that: shown in _chunk, from at on, which _at says at need.
+ * It is not on the stack, which greenlets move. */
+struct Rest {
+    Rest *next;
+    PyObject *self, *chunk;  /* which the turn holds */
+    Py_ssize_t at;
+};
+
+/* A turn of a WebSocket: what it is given, and how far it has come. */
+typedef struct {
+    State *state;
+    PyObject *self, *stream, *me;
+    PyObject *spare;      /* a message that has been handled, for the next one; NULL: there is none */
+    PyObject *chunk;      /* that has data; NULL: it is in the room */
+    uint8_t **room;       /* NULL: there is none; else empty once it has been left */
+    const uint8_t *data;
+    Py_ssize_t size, pos, most;
+    int is_masked;
+    Rest *rest;           /* NULL: none is shown */
+    int waits;            /* Whether the rest has to: it stays shown. */
+    int64_t begun, took, due;  /* ns, if there is more than one message; when _goes_on is to be asked */
+} Turn;
 
 typedef struct Hastened Hastened;
 
@@ -120,6 +153,18 @@ static inline void put(PyObject **place, PyObject *value)
     Py_INCREF(value);
     *place = value;
     Py_XDECREF(old);
+}
+
+/* Put a number; -1 on errors. */
+static inline int put_number(PyObject **place, Py_ssize_t value)
+{
+    PyObject *number = PyLong_FromSsize_t(value);
+
+    if (number == NULL)
+        return -1;
+    put(place, number);
+    Py_DECREF(number);
+    return 0;
 }
 
 #define OF(index) (*slot(&turns->websocket, self, index))
@@ -162,15 +207,33 @@ static inline int tell_of_error(PyObject *self, PyObject *name)
     return answer == NULL ? -1 : 0;
 }
 
+#if HASTENS
+static inline int64_t now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+#endif
+
 /* What the files do for each other */
 
 int ws4py_fits(Turns *turns, PyObject *self);
 int ws4py_is_plain(Turns *turns, PyTypeObject *cls);  /* whether it handles what is received as WebSocket does */
 int ws4py_descriptor(Turns *turns, PyObject *transport);
+int ws4py_flush(Turns *turns, PyObject *self);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+void ws4py_leave_room(Turns *turns, uint8_t **room);
+int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self);
+int ws4py_is_ready(Turn *turn);
+PyObject *ws4py_take_turn(Turn *turn);
+PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text);
+void ws4py_drop_turn(Turn *turn);
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_parse(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 
+int ws4py_fill_message(State *state, PyObject *message, PyObject *payload);
 PyObject *ws4py_make_message(State *state, Kind *kind, PyObject *payload);
 int ws4py_read_most(PyObject *number, Py_ssize_t *most);
 

@@ -38,6 +38,7 @@ class Closing(Sender):
     _is_client = False
 
     __slots__ = (
+        "_chunk",
         "_deadline",
         "_drain_timer",
         "_failed",
@@ -58,6 +59,9 @@ class Closing(Sender):
         self.close_reason: str | None = None
         #: Bytes that came with the opening handshake and have not been processed yet.
         self.buf = b""
+        # What has come and the parser does not have: what waits while a callback runs, and what
+        # there is of a long message, where that is compiled.
+        self._chunk: bytes | None = None
         # The application has failed: it gets no more messages.
         self._failed = self._lost = False
         # What is known of the end, if no Close has come.
@@ -268,5 +272,5 @@ class Closing(Sender):
         stream._cleanup()
         if self.stream is stream:  # else closed() has connected again
             self._sock = self._transport = self.stream = self.environ = self._deflater = None
-            self.buf = b""
+            self.buf, self._chunk = b"", None
         driver.ended(self)

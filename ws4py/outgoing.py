@@ -105,13 +105,11 @@ class Outgoing(State):
             self._keep(rest)
         finally:
             self._lock.release()
-        self._settle_refused()
 
     def _write_failed(self, error: OSError) -> None:
         """Take notice of what the kernel said of a write."""
         with self._lock:
             self._fail(error)
-        self._settle_refused()
 
     def _write_close(self, frame: bytes, at_once: bool) -> bool:
         """Write the Close frame ``frame``, behind a generator unless ``at_once``.

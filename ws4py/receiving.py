@@ -51,10 +51,8 @@ class Receiver(Closing):
     __slots__ = (
         "_at",
         "_came",
-        "_chunk",
         "_discarding",
         "_paused",
-        "_turn_ends",
         "_unhandled",
         "_wanted",
     )
@@ -66,12 +64,9 @@ class Receiver(Closing):
         # There is no room for answers, or the application is occupied, or it is the turn of others:
         # the peer is not read.
         self._paused = False
-        self._turn_ends = 0.0
         # Bytes that the parser misses of what it is at, and that the last read has brought.
         self._wanted = self._came = 0
-        # What has come and waits, from _at on, unless the parser has it: while a callback runs, or
-        # until the peer is read again.
-        self._chunk: bytes | None = None
+        # From where on _chunk has yet to be parsed.
         self._at = 0
         # The parser stands at something that has not been handled yet.
         self._unhandled = False
@@ -111,7 +106,7 @@ class Receiver(Closing):
         """
         stream = self.stream
         self._busy = self._driver.get_ident()
-        self._turn_ends = monotonic() + _TURN - took
+        begun = monotonic() - took
         if self._chunk is not None:
             data, self._chunk = self._chunk[self._at :] + (data or b""), None
             stream._rests = stream._rests is not False
@@ -120,11 +115,11 @@ class Receiver(Closing):
             if took > GATHER_TIME:
                 self.flush()
             if not data or self._awaits or stream.message is not None:
-                self._take(stream, data)
+                self._take(stream, data, begun)
             elif stream._rests:
-                self._take_plain(stream, data)
+                self._take_plain(stream, data, begun)
             else:
-                rest = self._take_frame(stream, data)
+                rest = self._take_frame(stream, data, begun)
         finally:
             self._gatherer = None
             if self._gathered:
@@ -136,7 +131,9 @@ class Receiver(Closing):
             return not self._is_done()
         return True
 
-    def _take_plain(self, stream: Stream, data: bytes) -> None:  # noqa: C901 - the hot path
+    def _take_plain(  # noqa: C901 - the hot path
+        self, stream: Stream, data: bytes, begun: float
+    ) -> None:
         """Handle what ``data`` completes, while the parser holds nothing: short messages past it.
 
         What waits while the application has a message can be found in ``_chunk``, from ``_at`` on:
@@ -144,7 +141,7 @@ class Receiver(Closing):
         """
         size, end, limits = len(data), 0, self.limits
         longest = limits.max_message_size if limits.max_fragments != 0 else -1
-        due = self._turn_ends - _TURN + GATHER_TIME
+        due = begun + GATHER_TIME
         most = inf if longest is None else longest
         for is_text, payload, end in plain_payloads(data, 0, stream.expect_masking, most):
             # This is what their classes do, in a third of the time.
@@ -171,14 +168,14 @@ class Receiver(Closing):
             if self._chunk is not data or stream._rests is not None:
                 return
             if monotonic() > due:
-                if not self._goes_on():
+                if not self._goes_on(monotonic() - begun):
                     return
                 due = monotonic() + GATHER_TIME
         if self._chunk is data:
             self._chunk, stream._rests = None, True
-        self._take(stream, data[end:])
+        self._take(stream, data[end:], begun)
 
-    def _take_frame(self, stream: Stream, data: bytes) -> bytes | None:
+    def _take_frame(self, stream: Stream, data: bytes, begun: float) -> bytes | None:
         """Handle what ``data`` completes of the frame that the parser is at.
 
         Bytes seldom come as the peer has written them: most chunks end within a frame, and so the
@@ -191,7 +188,7 @@ class Receiver(Closing):
             if not 0 < self._wanted < len(data):
                 break
             self._chunk, self._at = data, self._wanted
-            self._take(stream, data[: self._wanted])
+            self._take(stream, data[: self._wanted], begun)
             if self._discarding or self.close_received or self._ending:
                 self._chunk = None
             if self._chunk is not data or self._paused:
@@ -199,14 +196,14 @@ class Receiver(Closing):
             data, self._chunk = data[self._at :], None
             if stream._rests:
                 return data
-        self._take(stream, data)
+        self._take(stream, data, begun)
         return None
 
-    def _take(self, stream: Stream, data: bytes | None) -> None:
+    def _take(self, stream: Stream, data: bytes | None, begun: float) -> None:
         """Handle what the parser finds in what it has and ``data``."""
         stream.limits = self.limits
         parser, me = stream.parser, self._busy
-        due = self._turn_ends - _TURN + GATHER_TIME
+        due = begun + GATHER_TIME
         if self._unhandled:
             wanted, self.buf = 0, self.buf + (data or b"")
         else:
@@ -229,16 +226,20 @@ class Receiver(Closing):
             if (self._answers and not self._has_room()) or not more:
                 break
             if monotonic() > due:
-                if not self._goes_on():
+                if not self._goes_on(monotonic() - begun):
                     break
                 due = monotonic() + GATHER_TIME
             wanted = parser.send(None)
         self._wanted = wanted
 
-    def _goes_on(self) -> bool:
-        """Send what has gathered for long enough, and say whether others have had their turn."""
+    def _goes_on(self, took: float) -> bool:
+        """Send what has gathered, for a millisecond by now, in a turn that took ``took`` seconds.
+
+        Returns:
+            Whether to go on here, now or because others have had their turn.
+        """
         self.flush()
-        return monotonic() <= self._turn_ends or self._let_others()
+        return took < _TURN or self._let_others()
 
     def _occupied(self, stream: Stream) -> bool:
         """Say whether what the stream has is to wait until the application has done other work."""
@@ -275,7 +276,6 @@ class Receiver(Closing):
             self._driver.read_on(self)
             return False
         self._driver.give_way()
-        self._turn_ends = monotonic() + _TURN
         return not self._ending
 
     def _is_done(self) -> bool:

@@ -46,8 +46,8 @@ logger = getLogger("ws4py")
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.
 _LARGE = 16 * 1024
-#: Short frames that gather without being measured.
-_MANY = 512
+#: Short frames that gather without being counted.
+_FEW = 64
 #: Seconds in which what waits for its turn will have been compressed, mostly.
 _BUSY = 1.0
 #: Fragments of a generator that a loop's thread sends before others have their turn.
@@ -123,7 +123,7 @@ class Sender(Outgoing):
             gathered = self._gathered
             if (
                 gathered
-                and len(gathered) < _MANY
+                and len(gathered) < _FEW
                 and self._gatherer == self._driver.get_ident()
                 and self._fragmenter is None
             ):

@@ -1,0 +1,175 @@
+"""Long messages that come in pieces, where reading them is compiled."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from test.helpers import KEY, frame
+from ws4py.limits import Limits
+from ws4py.websocket import WebSocket
+
+TEXT, BINARY = 1, 2
+LONG = bytes(range(32, 127)) * 4000  # 380 000 bytes
+
+
+class Keeps(WebSocket):
+    """Keeps what it receives."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.got: list[tuple[bytes, bool]] = []
+
+    def received_message(self, message: Any) -> None:
+        assert message.completed
+        self.got.append((message.data, message.is_text))
+
+
+class KeepsAsClient(Keeps):
+    _is_client = True
+
+
+class Fed:
+    """A websocket that nobody reads but the test."""
+
+    def __init__(self, ws: Keeps, peer: Any) -> None:
+        self.ws = ws
+        self.peer = peer
+
+    def frame(self, opcode: int, payload: bytes) -> bytes:
+        return frame(opcode, payload, key=None if self.ws._is_client else KEY)
+
+    def feed(self, data: bytes, size: int = 50_000) -> bool:
+        """Send ``size`` bytes at a time, and read them; return what ``once`` says last."""
+        going = True
+        for start in range(0, len(data), size):
+            self.peer.sendall(data[start : start + size])
+            while going and self.ws._transport.wait(True, False, 0)[0]:  # type: ignore[union-attr]
+                going = self.ws.once()
+        return going
+
+
+@pytest.fixture(params=[Keeps, KeepsAsClient])
+def fed(pair: Any, request: Any) -> Iterator[Fed]:
+    """One that has read a message already, so that all that is looked up has been."""
+    ours, theirs = pair
+    ours.setblocking(False)
+    fed = Fed(request.param(ours), theirs)
+    fed.feed(fed.frame(TEXT, b"first"))
+    assert fed.ws.got.pop() == (b"first", True)
+    yield fed
+    fed.ws.terminate()
+
+
+@pytest.mark.parametrize("size", [1_999, 65_535, 65_536, 65_537, 100_000])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_pieces_of_any_size_become_the_message(fed: Fed, opcode: int, size: int) -> None:
+    payloads = [LONG, b"short", b"\x7f" * 65_536, LONG[1:], b"", LONG[2:300_001]]
+    assert fed.feed(b"".join(fed.frame(opcode, each) for each in payloads), size)
+    assert fed.ws.got == [(each, opcode == TEXT) for each in payloads]
+    assert not fed.ws._wanted
+
+
+@pytest.mark.parametrize("cut", [1, 2, 9, 10, 11, 13, 14, 15, 65_536])
+def test_a_header_that_is_cut_anywhere(fed: Fed, cut: int) -> None:
+    whole = fed.frame(BINARY, LONG)
+    assert fed.feed(whole[:cut])
+    assert fed.feed(whole[cut:])
+    assert fed.ws.got == [(LONG, False)]
+
+
+@pytest.mark.parametrize("at", [0, 1, 49_985, 49_989, 200_001, 379_998])
+def test_text_beyond_ascii(fed: Fed, at: int) -> None:
+    text = LONG[:at] + "ä".encode() + LONG[at + 2 :]
+    assert fed.feed(fed.frame(TEXT, text) + fed.frame(TEXT, b"next"))
+    assert fed.ws.got == [(text, True), (b"next", True)]
+
+
+@pytest.mark.parametrize("at", [0, 100_000])
+def test_what_is_no_text_is_refused_before_all_of_it_has_come(fed: Fed, at: int) -> None:
+    whole = fed.frame(TEXT, LONG[:at] + b"\xff" + LONG)
+    assert fed.feed(whole[: at + 1000])
+    assert fed.ws.close_sent
+    assert fed.ws.got == []
+
+
+def test_who_is_given_the_rest_by_others_takes_it(fed: Fed) -> None:
+    whole = fed.frame(TEXT, LONG) + fed.frame(TEXT, b"next")
+    assert fed.feed(whole[:200_000])
+    assert fed.ws.process(whole[200_000:])
+    assert fed.ws.got == [(LONG, True), (b"next", True)]
+
+
+def test_a_piece_that_somebody_has_does_not_change(fed: Fed) -> None:
+    whole = fed.frame(BINARY, LONG)
+    assert fed.feed(whole[:100_000])
+    held = fed.ws._chunk
+    assert held in (None, whole[:100_000])
+    assert fed.feed(whole[100_000:])
+    assert held in (None, whole[:100_000])
+    assert fed.ws.got == [(LONG, False)]
+
+
+def test_limits_count_when_the_header_comes(fed: Fed) -> None:
+    whole = fed.frame(BINARY, LONG)
+    assert fed.feed(whole[:100_000])
+    fed.ws.limits = Limits(max_message_size=1000)
+    assert fed.feed(whole[100_000:])
+    assert fed.ws.got == [(LONG, False)]
+    assert fed.feed(whole[:100])
+    assert fed.ws.close_sent
+
+
+def test_no_limit_of_size_at_all(fed: Fed) -> None:
+    fed.ws.limits = Limits(max_message_size=None)
+    assert fed.feed(fed.frame(TEXT, LONG))
+    assert fed.ws.got == [(LONG, True)]
+
+
+def test_a_small_reading_size_is_kept(fed: Fed) -> None:
+    fed.ws.reading_buffer_size = 1000
+    assert fed.feed(fed.frame(TEXT, LONG))
+    assert fed.ws.got == [(LONG, True)]
+
+
+def test_the_end_in_the_middle_leaves_nothing(fed: Fed) -> None:
+    assert fed.feed(fed.frame(BINARY, LONG)[:200_000])
+    fed.peer.close()
+    assert not fed.ws.once()
+    fed.ws.terminate()
+    assert fed.ws._chunk is None
+    assert fed.ws.got == []
+
+
+def _peak_of(act: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_only_announced_is_not_allocated(fed: Fed) -> None:
+    whole = fed.frame(BINARY, bytes(15_000_000))
+    assert _peak_of(lambda: fed.feed(whole[:100])) < 300_000
+    assert _peak_of(lambda: fed.feed(whole[100:70_000])) < 1_000_000
+    assert fed.ws.got == []
+
+
+def test_messages_that_are_taken_leave_nothing_behind(fed: Fed) -> None:
+    def take() -> None:
+        for opcode in (TEXT, BINARY) * 5:
+            assert fed.feed(fed.frame(opcode, LONG))
+            fed.ws.got.clear()
+
+    take()
+    tracemalloc.start()
+    try:
+        take()
+        assert tracemalloc.get_traced_memory()[0] < len(LONG)
+    finally:
+        tracemalloc.stop()
