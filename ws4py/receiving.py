@@ -106,7 +106,6 @@ class Receiver(Closing):
         """
         stream = self.stream
         self._busy = self._driver.get_ident()
-        begun = monotonic() - took
         if self._chunk is not None:
             data, self._chunk = self._chunk[self._at :] + (data or b""), None
             stream._rests = stream._rests is not False
@@ -115,11 +114,11 @@ class Receiver(Closing):
             if took > GATHER_TIME:
                 self.flush()
             if not data or self._awaits or stream.message is not None:
-                self._take(stream, data, begun)
+                self._take(stream, data, took)
             elif stream._rests:
-                self._take_plain(stream, data, begun)
+                self._take_plain(stream, data, took)
             else:
-                rest = self._take_frame(stream, data, begun)
+                rest = self._take_frame(stream, data, took)
         finally:
             self._gatherer = None
             if self._gathered:
@@ -132,7 +131,7 @@ class Receiver(Closing):
         return True
 
     def _take_plain(  # noqa: C901 - the hot path
-        self, stream: Stream, data: bytes, begun: float
+        self, stream: Stream, data: bytes, took: float
     ) -> None:
         """Handle what ``data`` completes, while the parser holds nothing: short messages past it.
 
@@ -141,7 +140,7 @@ class Receiver(Closing):
         """
         size, end, limits = len(data), 0, self.limits
         longest = limits.max_message_size if limits.max_fragments != 0 else -1
-        due = begun + GATHER_TIME
+        begun = due = 0.0
         most = inf if longest is None else longest
         for is_text, payload, end in plain_payloads(data, 0, stream.expect_masking, most):
             # This is what their classes do, in a third of the time.
@@ -151,6 +150,8 @@ class Receiver(Closing):
                 if self._chunk is not data:
                     self._chunk, stream._rests = data, None
                     self._gatherer = self._busy if self.gather else None
+                    begun = monotonic() - took
+                    due = begun + GATHER_TIME
                 self._at = end
             elif self._chunk is data:
                 self._chunk, stream._rests = None, True
@@ -173,9 +174,9 @@ class Receiver(Closing):
                 due = monotonic() + GATHER_TIME
         if self._chunk is data:
             self._chunk, stream._rests = None, True
-        self._take(stream, data[end:], begun)
+        self._take(stream, data[end:], monotonic() - begun if begun else took)
 
-    def _take_frame(self, stream: Stream, data: bytes, begun: float) -> bytes | None:
+    def _take_frame(self, stream: Stream, data: bytes, took: float) -> bytes | None:
         """Handle what ``data`` completes of the frame that the parser is at.
 
         Bytes seldom come as the peer has written them: most chunks end within a frame, and so the
@@ -188,7 +189,7 @@ class Receiver(Closing):
             if not 0 < self._wanted < len(data):
                 break
             self._chunk, self._at = data, self._wanted
-            self._take(stream, data[: self._wanted], begun)
+            self._take(stream, data[: self._wanted], took)
             if self._discarding or self.close_received or self._ending:
                 self._chunk = None
             if self._chunk is not data or self._paused:
@@ -196,13 +197,14 @@ class Receiver(Closing):
             data, self._chunk = data[self._at :], None
             if stream._rests:
                 return data
-        self._take(stream, data, begun)
+        self._take(stream, data, took)
         return None
 
-    def _take(self, stream: Stream, data: bytes | None, begun: float) -> None:
+    def _take(self, stream: Stream, data: bytes | None, took: float) -> None:
         """Handle what the parser finds in what it has and ``data``."""
         stream.limits = self.limits
         parser, me = stream.parser, self._busy
+        begun = monotonic() - took
         due = begun + GATHER_TIME
         if self._unhandled:
             wanted, self.buf = 0, self.buf + (data or b"")
