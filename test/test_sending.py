@@ -17,7 +17,6 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
-from ws4py import receiving
 from ws4py.limits import Limits
 from ws4py.messaging import (
     BinaryMessage,
@@ -25,6 +24,7 @@ from ws4py.messaging import (
     PingControlMessage,
     TextMessage,
 )
+from ws4py.receiving import Receiver
 from ws4py.websocket import EchoWebSocket, WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -233,7 +233,7 @@ def test_close_in_a_generator_ends_the_message(pair: Any) -> None:
 @pytest.fixture
 def never_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing that gathers become too old, however slow the machine is."""
-    monkeypatch.setattr(receiving, "GATHER_TIME", TIMEOUT)
+    monkeypatch.setattr(Receiver, "_goes_on", lambda *_: True)
 
 
 def test_answers_to_messages_that_came_together_leave_together(never_old: None) -> None:
