@@ -4,7 +4,7 @@
 
 static const char *const NAMED[NAMES] = {
     "_awaits", "_crashed", "fileno", "flush", "gather", "gathers", "get_ident", "_goes_on", "_has_room", "_is_done",
-    "_keep_rest", "limits", "locked", "__name__", "_parse", "acquire", "max_fragments", "max_message_size", "_pending", "process",
+    "limits", "locked", "__name__", "_parse", "max_fragments", "max_message_size", "_pending", "process",
     "reading_buffer_size", "_read_failed", "received_message", "_settle", "_settle_refused", "_write_failed",
 };
 static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
@@ -14,7 +14,7 @@ static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
     "_unhandled", "_wanted",
 };
 static const char *const OF_STREAM[STREAM_SLOTS] = {"always_mask", "expect_masking", "message", "_rests"};
-static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "data"};
+static const char *const OF_MESSAGE[MESSAGE_SLOTS] = {"completed", "data", "_pieces"};
 static const char *const OF_TRANSPORT[TRANSPORT_SLOTS] = {"_blocks", "sock"};
 
 /* Note where a class has its slots; 0 if these are not what is expected here. */
@@ -170,6 +170,8 @@ static void hastened_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
 
     PyObject_GC_UnTrack(self);
+    if (((Hastened *)self)->weakrefs != NULL)
+        PyObject_ClearWeakRefs(self);
     hastened_clear(self);
     Py_CLEAR(((Hastened *)self)->module);
     type->tp_free(self);
@@ -178,6 +180,7 @@ static void hastened_dealloc(PyObject *self)
 
 static PyMemberDef hastened_members[] = {
     {"__vectorcalloffset__", T_PYSSIZET, offsetof(Hastened, vectorcall), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Hastened, weakrefs), READONLY, NULL},
     {"__wrapped__", T_OBJECT, offsetof(Hastened, function), READONLY, "The method that is written in Python."},
     {NULL, 0, 0, 0, NULL},
 };

@@ -178,6 +178,7 @@ static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const P
         return process(turns, self, chunk);
     if (size < place->end)
         return keep_long(turns, self, chunk, came, place);
+    put(&OF(BUSY), turn->me);
     if (unmask_whole(&chunk, place, turn->is_masked) == 0 && put_number(&OF(WANTED), 0) == 0)
         result = ws4py_take_alone(turn, chunk, place->is_text);
     Py_XDECREF(chunk);
@@ -218,7 +219,7 @@ static PyObject *read_on(Hastened *hastened, PyObject *self, PyObject *result)
     Turns *turns = &hastened->state->turns;
     int pending;
 
-    if (result != Py_True || !PyObject_IsTrue(OF(BUF)) || (pending = ask(self, NAME(PENDING))) == 0)
+    if (result != Py_True || OF(BUF) == NULL || !PyObject_IsTrue(OF(BUF)) || (pending = ask(self, NAME(PENDING))) == 0)
         return result;
     Py_DECREF(result);
     return pending < 0 ? NULL : PyObject_CallOneArg(hastened->function, self);
@@ -234,9 +235,9 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     int fd;
 
     if (count == 1 && ws4py_begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
-        ws4py_is_ready(&turn) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) && OF(BUF) != NULL &&
+        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 && ws4py_is_ready(&turn) && OF(TRANSPORT) != NULL &&
+        Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) && OF(BUF) != NULL &&
         PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
-        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 &&
         *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
         result = OF(CHUNK) == Py_None ? receive_short(&turn, fd, size) : receive_long(&turn, fd, size);
         result = read_on(hastened, self, result);

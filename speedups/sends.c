@@ -30,18 +30,20 @@ int ws4py_descriptor(Turns *turns, PyObject *transport)
     return (int)fd;
 }
 
-/* Queue what the kernel has not taken. The lock is free, and is taken before other threads can run. */
+/* Queue what the kernel has not taken, where nothing was: what _keep does, and before others can run. -1 on errors. */
 static int keep_rest(Turns *turns, PyObject *self, PyObject *frame, Py_ssize_t sent)
 {
-    PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, PyBytes_GET_SIZE(frame) - sent);
-    PyObject *taken = rest == NULL ? NULL : call(OF(LOCK), NAME(ACQUIRE)), *kept = NULL;
+    Py_ssize_t size = PyBytes_GET_SIZE(frame) - sent;
+    PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, size);
 
-    if (taken != NULL)
-        kept = PyObject_CallMethodOneArg(self, NAME(KEEP_REST), rest);  /* which releases the lock */
-    Py_XDECREF(rest);
-    Py_XDECREF(taken);
-    Py_XDECREF(kept);
-    return kept == NULL ? -1 : 0;
+    if (rest == NULL)
+        return -1;
+    put(&OF(OUTGOING), rest);
+    Py_DECREF(rest);
+    if (OF(BUSY) == Py_None || PyLong_AsUnsignedLongMask(OF(BUSY)) != PyThread_get_thread_ident())
+        return PyErr_Occurred() ? -1 : 0;
+    size += PyLong_AsSsize_t(OF(ANSWERS));
+    return PyErr_Occurred() ? -1 : put_number(&OF(ANSWERS), size);
 }
 
 /* Return what has gathered, and a frame behind it if there is one; NULL without an exception if not all of it
@@ -95,12 +97,11 @@ static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
 static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
 {
     PyObject *joined;
-    int fd, result;
+    int result, fd = ws4py_descriptor(turns, OF(TRANSPORT));  /* which may let others run: the state comes after it */
 
-    if (!IS_FALSE(OVER) || OF(FRAGMENTER) != Py_None || !PyList_CheckExact(OF(GATHERED)) ||
+    if (fd < 0 || OF(LOCK) == NULL || OF(BUSY) == NULL || OF(ANSWERS) == NULL || !IS_FALSE(OVER) || OF(FRAGMENTER) != Py_None || !PyList_CheckExact(OF(GATHERED)) ||
         !PyBytes_CheckExact(OF(OUTGOING)) || PyBytes_GET_SIZE(OF(OUTGOING)) != 0 || OF(DEFERRED) != Py_None ||
-        !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING) ||
-        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) < 0)
+        !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING))
         return 0;
     if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
         return result < 0 ? -1 : 0;

@@ -68,7 +68,7 @@ static int has_ended(const Turn *turn)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
 
-    return OF(STREAM) != turn->stream || OF(CHUNK) != (turn->rest != NULL ? turn->chunk : Py_None) ||
+    return OF(CHUNK) != (turn->rest != NULL ? turn->chunk : Py_None) ||
            !IS_FALSE(ENDING) || !IS_FALSE(OVER) || !IS_FALSE(DISCARDING) || !IS_FALSE(CLOSE_RECEIVED);
 }
 
@@ -98,7 +98,7 @@ static int goes_on(Turn *turn)
     PyObject *self = turn->self;
     int may = 1;
 
-    if (!has_ended(turn) && PyObject_IsTrue(OF(ANSWERS)))
+    if (!has_ended(turn) && OF(ANSWERS) != NULL && PyObject_IsTrue(OF(ANSWERS)))
         may = ask(self, NAME(HAS_ROOM));
     if (may == 1 && turn->pos < turn->size && !has_ended(turn))
         may = ask_to_go_on(turn);
@@ -212,10 +212,14 @@ static PyObject *make_message(Turn *turn, Kind *kind, PyObject *payload)
     return message;
 }
 
-/* Let go of a message that has been handled. If nobody has it or has given it attributes, it can serve once more. */
+/* Let go of a message that has been handled. If nobody has it, has added to it or given it attributes, it can serve
+ * once more. */
 static void release_message(Turn *turn, const Kind *kind, PyObject *message)
 {
-    if (Py_REFCNT(message) == 1 && kind->is_bare && *PyObject_GET_WEAKREFS_LISTPTR(message) == NULL &&
+    const Shape *shape = &turn->state->turns.message;
+
+    if (Py_REFCNT(message) == 1 && kind->is_bare && *slot(shape, message, PIECES) == NULL &&
+        *PyObject_GET_WEAKREFS_LISTPTR(message) == NULL &&
         *_PyObject_GetDictPtr(message) == NULL)
         Py_XSETREF(turn->spare, message);
     else

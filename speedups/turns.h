@@ -55,7 +55,7 @@ enum {
 };
 enum { ALWAYS_MASK, EXPECT_MASKING, MESSAGE, RESTS, STREAM_SLOTS };
 enum { BLOCKS, SOCK, TRANSPORT_SLOTS };
-enum { COMPLETED, DATA, MESSAGE_SLOTS };
+enum { COMPLETED, DATA, PIECES, MESSAGE_SLOTS };
 
 /* Where the slots of a class are; of its subclasses, too. */
 typedef struct {
@@ -66,7 +66,7 @@ typedef struct {
 /* Names that are looked up. */
 enum {
     N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GATHERS, N_GET_IDENT, N_GOES_ON, N_HAS_ROOM, N_IS_DONE,
-    N_KEEP_REST, N_LIMITS, N_LOCKED, N_NAME, N_PARSE, N_ACQUIRE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
+    N_LIMITS, N_LOCKED, N_NAME, N_PARSE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
     N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE_FAILED, NAMES,
 };
 
@@ -135,6 +135,7 @@ struct Hastened {
     vectorcallfunc vectorcall;
     PyObject *function;  /* written in Python */
     PyObject *module;
+    PyObject *weakrefs;
     State *state;        /* of the module */
     Fast fast;
 };

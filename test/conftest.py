@@ -90,6 +90,8 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
+        if thread.ident is None:
+            continue  # Ctrl-C has interrupted its start.
         thread.join(TIMEOUT)
         assert not thread.is_alive(), f"{thread} was left behind"
 

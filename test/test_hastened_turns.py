@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from test.helpers import TIMEOUT, RecordingWebSocket, eventually, frame
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.streaming import Stream
 from ws4py.websocket import WebSocket
 
 
@@ -215,3 +218,77 @@ def test_messages_that_python_had_to_take_leave_the_stream_at_rest(lone: Any) ->
     assert ws.once()
     assert ws.got == [b"first", b"one", b"two", b"three"]
     assert ws.stream._rests
+
+
+def test_a_message_that_was_added_to_has_no_part_in_the_next_one(lone: Any) -> None:
+    class Adds(Keeps):
+        def received_message(self, message: Any) -> None:
+            message.extend(b"!")
+            is_second = len(self.got) == 1
+            self.got.append(b"not looked at" if is_second else message.data)
+
+    ws, peer = lone(Adds)
+    peer.sendall(frame(2, b"A") + frame(2, b"B") + frame(2, b"C"))
+    assert ws.once()
+    assert ws.got == [b"first!", b"not looked at", b"B!", b"C!"]
+
+
+def test_who_exchanges_the_stream_within_a_callback_loses_nothing(lone: Any) -> None:
+    ws, peer = lone(Keeps)
+    ws.act = lambda: setattr(ws, "stream", Stream())
+    peer.sendall(frame(1, b"one") + frame(1, b"two") + frame(1, b"three"))
+    assert ws.once()
+    assert ws.got == [b"first", b"one", b"two", b"three"]
+
+
+def test_methods_can_be_referred_to_weakly(lone: Any) -> None:
+    ws, _ = lone(Keeps)
+    for method in (ws.send, ws.once):
+        assert weakref.WeakMethod(method)() == method
+
+
+@pytest.mark.parametrize("name", ["_lock", "buf", "_answers", "_busy", "_at", "_chunk", "stream"])
+def test_what_was_deleted_is_missed_and_nothing_worse(lone: Any, name: str) -> None:
+    ws, peer = lone(Keeps)
+    kept = getattr(ws, name)
+    ws.act = lambda: delattr(ws, name)
+    peer.sendall(frame(1, b"one") + frame(1, b"two"))
+    with suppress(AttributeError):
+        ws.once()
+    with suppress(AttributeError):
+        ws.send(b"answer")
+    setattr(ws, name, kept)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_a_signal_while_a_frame_is_written_in_part_leaves_the_lock_free() -> None:
+    """It may strike between the write and the note of what the kernel has not taken."""
+
+    def interrupt(*_: Any) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for delay in range(5, 100):
+            for _ in range(5):
+                ours, theirs = socket.socketpair()
+                ws = WebSocket(ours)
+                ws._transport.unblock()  # type: ignore[union-attr]
+                ws._driver = SimpleNamespace(  # type: ignore[assignment]
+                    get_ident=threading.get_ident, may_wait=lambda: False, drain=lambda _: None
+                )
+                with suppress(Interrupted):
+                    try:
+                        signal.setitimer(signal.ITIMER_REAL, delay * 1e-6)
+                        while not ws._outgoing:
+                            ws.send(b"x" * 16_000)
+                    finally:
+                        signal.setitimer(signal.ITIMER_REAL, 0)
+                assert not ws._lock.locked()
+                ours.close()
+                theirs.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)

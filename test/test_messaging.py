@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import threading
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from test.helpers import TIMEOUT
 from ws4py import messaging
 from ws4py.framing import OPCODE_BINARY, OPCODE_TEXT, Frame
 from ws4py.messaging import (
@@ -404,3 +408,40 @@ def test_pings_and_pongs_have_their_opcodes_on_the_wire() -> None:
     assert PingControlMessage("Hello").single() == bytes.fromhex("890548656c6c6f")
     assert PongControlMessage(bytearray(b"Hello")).single() == bytes.fromhex("8a0548656c6c6f")
     assert PongControlMessage(b"").single() == b"\x8a\x00"
+
+
+def test_several_threads_may_be_the_first_to_ask_for_what_has_grown() -> None:
+    pieces = [bytes([n]) * (1 << 20) for n in range(8)]
+    for _ in range(5):
+        message = BinaryMessage(b"")
+        for piece in pieces:
+            message.extend(piece)
+        start = threading.Barrier(4)
+        seen: list[bytes] = []
+
+        def read(message: BinaryMessage = message, start: Any = start, seen: Any = seen) -> None:
+            start.wait(TIMEOUT)
+            seen.append(message.data)
+
+        threads = [threading.Thread(target=read) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(TIMEOUT)
+        assert seen == [b"".join(pieces)] * 4
+
+
+def test_what_is_set_while_a_message_grows_replaces_what_came_before() -> None:
+    message = BinaryMessage(b"a")
+    message.extend(b"b")
+    message.data = b"new"
+    message.extend(b"X")
+    assert message.data == b"newX"
+
+
+def test_a_copy_grows_by_itself() -> None:
+    message = BinaryMessage(b"a")
+    message.extend(b"b")
+    other = copy.copy(message)
+    other.extend(b"c")
+    assert (message.data, other.data) == (b"ab", b"abc")

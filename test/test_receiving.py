@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -9,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from test.helpers import RecordingSocket, frame
+from test.helpers import TIMEOUT, RecordingSocket, eventually, frame, read_exactly
+from ws4py.limits import Limits
+from ws4py.manager import WebSocketManager
 from ws4py.websocket import WebSocket
 
 
@@ -150,3 +154,58 @@ def test_where_the_application_ends_it_what_came_is_handled_no_more(count: int) 
     assert ws.process(data[:3])
     assert not ws.process(data[3:])
     assert len(ws.seen) == count
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_who_waits_for_room_and_sees_the_end_hands_out_no_more(pieces: int) -> None:
+    class Floods(WebSocket):
+        limits = Limits(high_water=1000, low_water=100)
+        got = 0
+        late = False
+
+        def received_message(self, message: Any) -> None:
+            self.got += 1
+            self.late = self.late or self._ending
+            self.send(bytes(2_000_000), True)
+
+        def _wait_for(self, size: int) -> None:
+            waits.set()
+            super()._wait_for(size)
+
+    waits = threading.Event()
+    ours, theirs = socket.socketpair()
+    ws = Floods(ours)
+    thread = threading.Thread(target=ws.run)
+    theirs.sendall(b"".join(fragments([b"a"] * pieces).data for _ in range(3)))
+    thread.start()
+    assert waits.wait(TIMEOUT)
+    ws.terminate()
+    thread.join(TIMEOUT)
+    theirs.close()
+    assert (ws.got, ws.late) == (1, False)
+
+
+def test_what_waits_when_a_paused_websocket_is_moved_is_handled_there() -> None:
+    class Floods(Seeing):
+        limits = Limits(high_water=1000, low_water=100, max_queue=None)
+
+        def received_message(self, message: Any) -> None:
+            self._see("binary", message.data)
+            self.send(bytes(500_000), True)
+
+    ours, theirs = socket.socketpair()
+    ws = Floods(ours)
+    managers = [WebSocketManager(), WebSocketManager()]
+    for manager in managers:
+        manager.start()
+    managers[0].add(ws)
+    theirs.sendall(frame(2, b"a") + frame(2, b"b") + frame(2, b"c"))
+    eventually(lambda: ws._paused)
+    managers[0].remove(ws)
+    managers[1].add(ws)
+    read_exactly(theirs, 3 * 500_010)
+    assert [payload for _, payload in ws.seen] == [b"a", b"b", b"c"]
+    for manager in managers:
+        manager.stop()
+        manager.join(TIMEOUT)
+    theirs.close()

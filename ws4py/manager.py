@@ -159,7 +159,12 @@ class WebSocketManager(Threads, Thread):
         self._update(websocket)
         if websocket.heartbeat_freq and not websocket._over:
             Pulse(websocket, websocket.heartbeat_freq).schedule()
-        if websocket._pending():
+        if websocket._has_waiting():  # since another manager has had it
+            websocket._settle()
+            websocket._paused = True
+            self._update(websocket)
+            self.read_on(websocket)
+        elif websocket._pending():
             self.loop.call_soon(partial(self._serve_later, websocket, True))
 
     def remove(self, websocket: WebSocket) -> None:

@@ -55,8 +55,8 @@ class Message:
     completed: bool
     #: The payload.
     data: bytes
-    # What it is made of, as long as it grows; short pieces are joined. There is no ``data`` then.
-    _pieces: list[bytes | bytearray]
+    # What it is made of, while it grows and there is no ``data``; short pieces are joined.
+    _pieces: list[bytes | bytearray] | None
 
     def __init__(self, opcode: int, data: Payload = b"", encoding: str | None = "utf-8") -> None:
         self.opcode = opcode
@@ -78,9 +78,11 @@ class Message:
         def __getattr__(self, name: str) -> bytes:
             if name != "data":
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            self.data = b"".join(self._pieces)
-            del self._pieces
-            return self.data
+            pieces = self._pieces
+            if pieces is not None:  # else another thread has just joined them
+                self.data = b"".join(pieces)
+                self._pieces = None
+            return _data_of(self)
 
     def extend(self, data: Payload) -> None:
         """Append ``data`` to the payload; a str is encoded.
@@ -89,16 +91,23 @@ class Message:
             TypeError: ``data`` is neither str, bytes nor bytearray.
         """
         piece = self._encode(data)
-        if not hasattr(self, "_pieces"):
-            self._pieces = [self.data]
-            del self.data
-        last = self._pieces[-1]
+        pieces = self._growing()
+        last = pieces[-1]
         if len(piece) >= _LARGE:
-            self._pieces.append(piece)
+            pieces.append(piece)
         elif isinstance(last, bytearray):
             last += piece
         else:
-            self._pieces.append(bytearray(piece))
+            pieces.append(bytearray(piece))
+
+    def _growing(self) -> list[bytes | bytearray]:
+        """Return the pieces, which there are in place of ``data`` from now on."""
+        try:
+            self._pieces = [_data_of(self)]
+            del self.data
+        except AttributeError:
+            pass  # It grows already.
+        return self._pieces  # type: ignore[return-value]
 
     def single(self, mask: bool = False) -> bytes:
         """Return the message as one frame, masked with a new random key if ``mask`` is true."""
@@ -128,6 +137,10 @@ class Message:
     def __repr__(self) -> str:
         shown = self.data[:60]
         return f"<{type(self).__name__} {shown!r}{'…' if len(self.data) > len(shown) else ''}>"
+
+
+#: Returns ``data`` of a message, if it is not in pieces.
+_data_of: Any = Message.__dict__["data"].__get__
 
 
 class TextMessage(Message):

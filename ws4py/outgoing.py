@@ -99,13 +99,6 @@ class Outgoing(State):
         if self._broken and self._may_wait():
             raise Terminated
 
-    def _keep_rest(self, rest: bytes) -> None:
-        """Queue what the kernel has not taken of a frame, and release the lock, which is held."""
-        try:
-            self._keep(rest)
-        finally:
-            self._lock.release()
-
     def _write_failed(self, error: OSError) -> None:
         """Take notice of what the kernel said of a write."""
         with self._lock:
