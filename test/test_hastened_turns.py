@@ -267,8 +267,11 @@ class Interrupted(Exception):
 def test_a_signal_while_a_frame_is_written_in_part_leaves_the_lock_free() -> None:
     """It may strike between the write and the note of what the kernel has not taken."""
 
+    armed = False
+
     def interrupt(*_: Any) -> None:
-        raise Interrupted
+        if armed:
+            raise Interrupted
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
@@ -281,12 +284,12 @@ def test_a_signal_while_a_frame_is_written_in_part_leaves_the_lock_free() -> Non
                     get_ident=threading.get_ident, may_wait=lambda: False, drain=lambda _: None
                 )
                 with suppress(Interrupted):
-                    try:
-                        signal.setitimer(signal.ITIMER_REAL, delay * 1e-6)
-                        while not ws._outgoing:
-                            ws.send(b"x" * 16_000)
-                    finally:
-                        signal.setitimer(signal.ITIMER_REAL, 0)
+                    armed = True
+                    signal.setitimer(signal.ITIMER_REAL, delay * 1e-6)
+                    while not ws._outgoing:
+                        ws.send(b"x" * 16_000)
+                    armed = False
+                    signal.setitimer(signal.ITIMER_REAL, 0)
                 assert not ws._lock.locked()
                 ours.close()
                 theirs.close()

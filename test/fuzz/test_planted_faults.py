@@ -166,8 +166,8 @@ FAULTS = [
     Fault(
         "a short text is not looked at for UTF-8",
         "framing",
-        "elif payload.isascii() or _is_utf8(payload):",
-        "elif True:",
+        "if is_text and not payload.isascii() and not _is_utf8(payload):",
+        "if False:",
     ),
     Fault(
         "a short message may be larger than is accepted",
@@ -186,14 +186,14 @@ FAULTS = [
     Fault(
         "the length of a short message may take more bytes than it needs",
         "framing",
-        "if length < 126:\n                    break",
-        "if length < 0:\n                    break",
+        "if length < 126:\n                    return",
+        "if length < 0:\n                    return",
     ),
     Fault(
         "the reserved bits of a short message are not looked at",
         "framing",
-        "if first != 0x81 and first != 0x82:",
-        "if first & 0x8F != 0x81 and first & 0x8F != 0x82:",
+        "is_text = first == 0x81\n        if not is_text and first != 0x82:",
+        "is_text = first & 0x8F == 0x81\n        if not is_text and first & 0x8F != 0x82:",
     ),
     Fault(
         "every frame is sent with the same key",
