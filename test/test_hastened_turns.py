@@ -273,6 +273,15 @@ def test_a_signal_while_a_frame_is_written_in_part_leaves_the_lock_free() -> Non
         if armed:
             raise Interrupted
 
+    def write(ws: WebSocket, delay: float) -> None:
+        nonlocal armed
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        while not ws._outgoing:
+            ws.send(b"x" * 16_000)
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for delay in range(5, 100):
@@ -284,12 +293,7 @@ def test_a_signal_while_a_frame_is_written_in_part_leaves_the_lock_free() -> Non
                     get_ident=threading.get_ident, may_wait=lambda: False, drain=lambda _: None
                 )
                 with suppress(Interrupted):
-                    armed = True
-                    signal.setitimer(signal.ITIMER_REAL, delay * 1e-6)
-                    while not ws._outgoing:
-                        ws.send(b"x" * 16_000)
-                    armed = False
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    write(ws, delay * 1e-6)
                 assert not ws._lock.locked()
                 ours.close()
                 theirs.close()
