@@ -193,8 +193,7 @@ static PyObject *receive_long(Turn *turn, int fd, Py_ssize_t most)
     Py_ssize_t had, room, came;
     Place place;
 
-    if (!PyBytes_CheckExact(chunk) || Py_REFCNT(chunk) != 1 || OF(AT) == NULL ||
-        PyObject_IsTrue(OF(AT)) ||
+    if (!PyBytes_CheckExact(chunk) || Py_REFCNT(chunk) != 1 || OF(AT) == NULL || PyObject_IsTrue(OF(AT)) ||
         !find_long((uint8_t *)PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), turn->is_masked, PY_SSIZE_T_MAX,
                    &place))
         return NULL;
@@ -236,8 +235,8 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
 
     if (count == 1 && ws4py_begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
         (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 && ws4py_is_ready(&turn) && OF(TRANSPORT) != NULL &&
-        Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) && OF(BUF) != NULL &&
-        PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
+        Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) &&
+        OF(BUF) != NULL && PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
         *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
         result = OF(CHUNK) == Py_None ? receive_short(&turn, fd, size) : receive_long(&turn, fd, size);
         result = read_on(hastened, self, result);

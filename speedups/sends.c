@@ -99,9 +99,10 @@ static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
     PyObject *joined;
     int result, fd = ws4py_descriptor(turns, OF(TRANSPORT));  /* which may let others run: the state comes after it */
 
-    if (fd < 0 || OF(LOCK) == NULL || OF(BUSY) == NULL || OF(ANSWERS) == NULL || !IS_FALSE(OVER) || OF(FRAGMENTER) != Py_None || !PyList_CheckExact(OF(GATHERED)) ||
-        !PyBytes_CheckExact(OF(OUTGOING)) || PyBytes_GET_SIZE(OF(OUTGOING)) != 0 || OF(DEFERRED) != Py_None ||
-        !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) || !IS_FALSE(ENDING))
+    if (fd < 0 || OF(LOCK) == NULL || OF(BUSY) == NULL || OF(ANSWERS) == NULL || !IS_FALSE(OVER) ||
+        OF(FRAGMENTER) != Py_None || !PyList_CheckExact(OF(GATHERED)) || !PyBytes_CheckExact(OF(OUTGOING)) ||
+        PyBytes_GET_SIZE(OF(OUTGOING)) != 0 || OF(DEFERRED) != Py_None || !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) ||
+        !IS_FALSE(ENDING))
         return 0;
     if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
         return result < 0 ? -1 : 0;

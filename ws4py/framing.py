@@ -142,7 +142,7 @@ AT_ONCE = 64
 _from_bytes = int.from_bytes
 
 #: Of a short masked frame: the length of its payload, that in bits, and what turns a key into a
-#: keystream, see ``_take_messages_pure``.
+#: keystream, see ``plain_payloads``.
 Shape = tuple[int, int, int, int]
 
 

@@ -80,10 +80,6 @@ class _ListAtNeed:
         return made
 
 
-#: Of all streams that hold no messages ahead, so that not each has to have one: nothing adds to it.
-_NONE_AHEAD: list[DataMessage] = []
-
-
 class Stream:
     """What is parsed out of a peer's bytes, and how answers are built.
 
@@ -100,12 +96,10 @@ class Stream:
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.
         inflater: What inflates the peer's messages, if that was negotiated (:rfc:`7692`).
-        unread: How many bytes the parser holds and has not looked at, and how many messages are
-            ``ahead``; while it inflates, 1.
-        ahead: Messages that were parsed together with ``message``, the next one last. Who takes
-            one itself saves the parser a turn.
+        unread: How many bytes the parser holds and has not looked at, and how many messages it has
+            parsed together with ``message``; while it inflates, 1.
 
-    All of these but the last two may be set at any time; they are read whenever bytes are looked
+    All of these but the last one may be set at any time; they are read whenever bytes are looked
     at, which short messages that come together are at once.
     """
 
@@ -123,7 +117,6 @@ class Stream:
         self.expect_masking = expect_masking
         self.inflater: Inflater | None = None
         self.unread = 0
-        self.ahead = _NONE_AHEAD
         self._partial: DataMessage | None = None
         self._fragments = self._size = 0
         # The parser waits for a new message, and holds nothing: who finds some may take them. None
@@ -179,7 +172,6 @@ class Stream:
                             buf, pos = b"", 0
                         messages.reverse()
                         self.message = messages.pop()
-                        self.ahead = messages
                         while True:
                             self.unread = len(buf) - pos + len(messages)
                             self._rests = not self.unread
@@ -392,7 +384,7 @@ class Stream:
         if self._parser is not None:
             self._parser.close()
         self._parser = self.message = self._partial = self.inflater = self._inflating = None
-        self.pings, self.pongs, self.errors, self.ahead = [], [], [], []
+        self.pings, self.pongs, self.errors = [], [], []
 
 
 def _parse_close(payload: bytes) -> CloseControlMessage:
