@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
+from test.alone import Alone, process_alone
 from test.helpers import TIMEOUT, RecordingWebSocket
 from ws4py.manager import WebSocketManager
 
@@ -54,6 +55,13 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("conformance: engine, cases run, cases left out")
     for engine, ran, left_out in sorted(engines):
         terminalreporter.line(f"{engine:16} {ran:4} {left_out:4}")
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Alone]:
+    """Calls functions where no thread of another test disturbs what is measured."""
+    with process_alone() as call:
+        yield call
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,15 @@ What they do with plain messages, the tests of all engines show; these are about
 
 from __future__ import annotations
 
-import gc
 import inspect
 import socket
 import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from test.alone import Alone, blocks_left, counts_blocks
 from test.helpers import TIMEOUT, RecordingWebSocket, eventually, frame, read_exactly, read_to_end
 from ws4py import masking
 from ws4py.limits import Limits
@@ -271,38 +270,28 @@ def test_a_message_may_be_given_attributes(connect: Any) -> None:
     echoing(connect, Marks)
 
 
-@pytest.fixture
-def blocks() -> Iterator[Any]:
-    if not hasattr(sys, "getallocatedblocks"):
-        pytest.skip("counts CPython's blocks")
-
-    def count() -> int:
-        gc.collect()
-        return sys.getallocatedblocks()
-
-    yield count
-
-
-def test_turns_leave_nothing_behind(blocks: Any) -> None:
+def blocks_left_by_turns() -> int:
     ours, theirs = socket.socketpair()
     theirs.settimeout(TIMEOUT)
     ours.setblocking(False)
     ws = EchoWebSocket(ours)
-    answers = b"\x81\x10" + SMALL
+    answer = b"\x81\x10" + SMALL
 
-    def run() -> int:
-        for _ in range(200):
-            for count in (1, 7):
-                theirs.sendall(frame(1, SMALL) * count)
-                assert ws.once()
-                assert read_exactly(theirs, len(answers) * count) == answers * count
-        return int(blocks())
+    def step() -> None:
+        for count in (1, 7):
+            theirs.sendall(frame(1, SMALL) * count)
+            assert ws.once()
+            assert read_exactly(theirs, len(answer) * count) == answer * count
 
-    counts = [run() for _ in range(5)]
-    grown = [after - before for before, after in zip(counts, counts[1:])]
-    assert min(grown) < 100, grown
+    left = blocks_left(step, 200)
     ws.terminate()
     theirs.close()
+    return left
+
+
+@counts_blocks
+def test_turns_leave_nothing_behind(alone: Alone) -> None:
+    assert alone(blocks_left_by_turns) < 100
 
 
 def test_what_has_no_compiled_counterpart_stays_as_it_is() -> None:

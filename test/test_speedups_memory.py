@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import subprocess
 import sys
@@ -15,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from test.alone import Alone, blocks_left, counts_blocks
 from test.helpers import KEY, TIMEOUT
 from test.test_masking import sample
-from test.test_speedups import BOTH, CHUNK, MOST, _speedups, binary, text
+from test.test_speedups import BOTH, CHUNK, MOST, PURE, _speedups, binary, text
 from ws4py import masking
 from ws4py.messaging import BinaryMessage, TextMessage
 
@@ -75,22 +77,21 @@ CALLS: dict[str, tuple[tuple[str, tuple[Any, ...]], type[Exception] | None]] = {
 }
 
 
-@pytest.mark.skipif(not hasattr(sys, "getallocatedblocks"), reason="counts CPython's blocks")
-@pytest.mark.parametrize("name", CALLS)
-def test_a_call_leaves_nothing_behind(ways: Any, name: str) -> None:
+def blocks_left_by_calls(compiled: bool, name: str) -> int:
     (function, arguments), raised = CALLS[name]
-    call = getattr(ways, function)
+    call = getattr(_speedups if compiled else PURE, function)
 
-    def run(times: int) -> int:
-        for _ in range(times):
-            with suppress(*([raised] if raised else [])):
-                call(*arguments)
-        gc.collect()
-        return sys.getallocatedblocks()
+    def step() -> None:
+        with suppress(*([raised] if raised else [])):
+            call(*arguments)
 
-    counts = [run(200) for _ in range(5)]
-    grown = [after - before for before, after in zip(counts, counts[1:])]
-    assert min(grown) < 100, grown  # what else goes on may disturb some of them
+    return blocks_left(step, 200)
+
+
+@counts_blocks
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_leaves_nothing_behind(alone: Alone, ways: Any, name: str) -> None:
+    assert alone(blocks_left_by_calls, ways is _speedups, name) < 100
 
 
 def test_a_call_keeps_no_reference_to_what_it_was_given(ways: Any) -> None:
@@ -118,27 +119,35 @@ def test_the_payload_belongs_to_its_message_alone(ways: Any) -> None:
 IN_C_ALONE = [name for name in CALLS if name not in ("take none", "take by a call that fails")]
 
 
-@compiled_only
-@pytest.mark.parametrize("name", IN_C_ALONE)
-def test_a_call_for_which_there_is_no_memory_fails_as_it_should(name: str) -> None:
-    testcapi = pytest.importorskip("_testcapi", reason="CPython's own tests are not installed")
-    (function, arguments), raised = CALLS[name]
+def outcomes_without_memory(name: str) -> list[tuple[type, Any]]:
+    """Call as often as there are requests for memory, of which each fails once."""
+    testcapi: Any = importlib.import_module("_testcapi")
+    (function, arguments), _ = CALLS[name]
     call: Any = getattr(_speedups, function)
-    outcomes = {}
-    for allowed in range(70):
+    outcomes = []
+    for allowed in range(500):
         result: Any = None
         testcapi.set_nomemory(allowed, allowed + 1)  # of all requests, that one fails
         try:
             result = call(*arguments)
-        except BaseException as error:  # noqa: BLE001 - is looked at below
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
             result = error
         testcapi.remove_mem_hooks()
-        outcomes[allowed] = result[1] if type(result) is tuple else result
-    failed = [each for each in outcomes.values() if isinstance(each, MemoryError)]
-    others = [each for each in outcomes.values() if not isinstance(each, MemoryError)]
-    assert failed
+        value = result[1] if type(result) is tuple else result
+        outcomes.append((type(value), None if isinstance(value, BaseException) else value))
+    return outcomes
+
+
+@compiled_only
+@pytest.mark.parametrize("name", IN_C_ALONE)
+def test_a_call_for_which_there_is_no_memory_fails_as_it_should(alone: Alone, name: str) -> None:
+    pytest.importorskip("_testcapi", reason="CPython's own tests are not installed")
+    _, raised = CALLS[name]
+    outcomes = alone(outcomes_without_memory, name)
+    others = [outcome for outcome in outcomes if outcome[0] is not MemoryError]
+    assert 0 < len(others) < len(outcomes)
     if raised:
-        assert {type(each) for each in others} == {raised}
+        assert others == [(raised, None)] * len(others)
     else:
         assert all(each == others[-1] for each in others)
 
