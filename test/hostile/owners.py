@@ -163,6 +163,8 @@ NO_DESCRIPTORS = "Too many open files"
 #: Engine -> what is in its own tracebacks, where it takes what is wrong with a peer for its fault.
 TRACEBACKS: dict[str, tuple[str, ...]] = {
     "asgi": ("uvicorn/protocols/websockets/",),
+    # A client has reset a connection of which asyncio ends our direction, once all is written.
+    "asyncio": ("self._sock.shutdown(socket.SHUT_WR)\nOSError: ",),
     # A client has reset a connection that Tornado is about to give TLS.
     "tornado": ("self.getpeername()\nOSError: ", "ssl.SSLError: Closed before TLS handshake"),
 }
