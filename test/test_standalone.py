@@ -494,3 +494,8 @@ def test_a_handshake_and_small_messages_allocate_no_block_for_a_large_read() -> 
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 32 * 1024
+
+
+def test_the_listening_socket_can_be_duplicated() -> None:
+    with echo_server() as server, server.socket.dup() as other:
+        assert (other.family, other.getsockname()) == (socket.AF_INET, server.server_address)
