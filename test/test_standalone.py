@@ -469,13 +469,8 @@ def test_a_server_serves_again_after_its_descriptors_had_run_out() -> None:
         print("served")
         """
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=3 * TIMEOUT,
-        cwd=Path(__file__).parent.parent,
-    )
+    command, here = [sys.executable, "-c", program], Path(__file__).parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * TIMEOUT, cwd=here)
     assert done.stdout == "served\n", done.stderr
 
 

@@ -19,6 +19,7 @@ from ws4py.transport import (
     Transport,
     make_transport,
 )
+from ws4py.websocket import WebSocket
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -277,3 +278,20 @@ def test_addresses_are_pairs_or_paths_and_kept() -> None:
     with theirs:
         assert endpoint.local_address == ""
         endpoint.sock.close()
+
+
+def test_both_addresses_are_known_in_closed_though_one_was_asked_for_before() -> None:
+    class Leaves(WebSocket):
+        def opened(self) -> None:
+            self.close_connection()
+
+        def closed(self, code: int, reason: str | None = None) -> None:
+            told.append((self.local_address, self.peer_address))
+
+    told: list[Any] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as theirs:
+        ws = Leaves(listener.accept()[0])
+        assert ws.peer_address == theirs.getsockname()
+        ws.run()
+        assert told == [(listener.getsockname(), theirs.getsockname())]

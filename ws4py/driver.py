@@ -195,12 +195,12 @@ class Visitors:
         """Remove a visitor: it does nothing more to the connection."""
         self._idents = tuple(each for each in self._idents if each != ident)
 
-    def wait_for_others(self, ident: int, give_way: Callable[[], object]) -> None:
-        """Call ``give_way``, without the lock, until there is no visitor but this one."""
-        while self._idents and any(each != ident for each in self._idents):
+    def wait_for_others(self, driver: Driver) -> None:
+        """Give way, without the lock, until there is no visitor but the current thread."""
+        while self._idents and any(each != driver.get_ident() for each in self._idents):
             self._lock.release()
             try:
-                give_way()
+                driver.give_way()
             finally:
                 self._lock.acquire()
 

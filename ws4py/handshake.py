@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
+from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -85,11 +86,11 @@ class ServerHandshake:
         """
         _require_upgrade(environ)
         key = _require_key(environ)
-        agreed = self._agree(environ)
+        protocols, extensions = self._agree(environ)
         headers = [*_UPGRADE, ("Sec-WebSocket-Accept", accept_token(key))]
-        if agreed.protocols:
-            headers.append((PROTOCOLS, agreed.protocols[0]))
-        return Accepted(headers + agreed.headers, agreed.protocols, agreed.extensions)
+        if protocols:
+            headers.append((PROTOCOLS, protocols[0]))
+        return Accepted(headers + _extension_headers(extensions), protocols, extensions)
 
     def agree(self, environ: Mapping[str, Any]) -> Accepted:
         """Judge a request that a host is ready to switch, over any version of HTTP.
@@ -102,18 +103,17 @@ class ServerHandshake:
         """
         if "HTTP_SEC_WEBSOCKET_KEY" in environ:  # There is none over HTTP/2 (RFC 8441).
             _require_key(environ)
-        return self._agree(environ)
+        protocols, extensions = self._agree(environ)
+        return Accepted(_extension_headers(extensions), protocols, extensions)
 
-    def _agree(self, environ: Mapping[str, Any]) -> Accepted:
+    def _agree(self, environ: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+        """Return the subprotocol, in a list, and the extensions."""
         _require_no_body(environ)
         host = environ.get("HTTP_HOST")
         if host is not None and not is_host(host):
             raise HandshakeError(f"Illegal value for header HTTP_HOST: {host}", 400)
         self._require_origin(environ)
-        protocols = self._pick_protocol(environ)
-        extensions = self._pick_extensions(environ)
-        headers = [(EXTENSIONS, ", ".join(extensions))] if extensions else []
-        return Accepted(headers, protocols, extensions)
+        return self._pick_protocol(environ), self._pick_extensions(environ)
 
     def _pick_extensions(self, environ: Mapping[str, Any]) -> list[str]:
         value = environ.get("HTTP_SEC_WEBSOCKET_EXTENSIONS")
@@ -145,6 +145,10 @@ class ServerHandshake:
             if protocol in self.protocols:
                 return [protocol]
         raise HandshakeError(f"no subprotocol among {', '.join(asked)} is spoken here", 400)
+
+
+def _extension_headers(extensions: list[str]) -> Fields:
+    return [(EXTENSIONS, ", ".join(extensions))] if extensions else []
 
 
 def _require_upgrade(environ: Mapping[str, Any]) -> None:
@@ -252,7 +256,8 @@ def request_headers(
 
 def accept_token(key: str) -> str:
     """Return the proof that a server has read ``key`` (:rfc:`6455#section-4.2.2`)."""
-    return b64encode(sha1(key.encode("latin-1") + WS_KEY).digest()).decode("ascii")
+    digest = sha1(key.encode("latin-1") + WS_KEY).digest()
+    return b2a_base64(digest, newline=False).decode("ascii")
 
 
 def read_status(line: str) -> int:

@@ -1,7 +1,7 @@
 """Heads of HTTP requests and responses: how they are read, made and turned into a WSGI environ.
 
-Nearly every head comes in one piece, and within the limits: that one is looked at as a whole. Any
-other is taken line by line, as it comes, which also tells what is wrong with it first.
+Nearly every head comes in one piece, and is no longer than a line may be: that one is looked at as
+a whole. Any other is taken line by line, as it comes, which also tells what is wrong with it first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ Fields = list[tuple[str, str]]
 
 # Space around the value is left to strip(): two repeats that both match it would try, before they
 # refuse a line, each way to share it out.
-_match_field = re.compile(rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)").fullmatch
+_FIELD = rf"({TOKEN}):([^\x00-\x08\x0a-\x1f\x7f]*)"
+_match_field = re.compile(_FIELD).fullmatch
+_find_fields = re.compile(rf"(?<=\r\n){_FIELD}\r\n").findall
 _match_request = re.compile(rf"({TOKEN}) ([\x21-\x7e]+) HTTP/(\d)\.(\d)").fullmatch
 _is_interim = re.compile(r"HTTP/1\.\d 1(?!01)\d\d(?: .*)?").fullmatch
 
@@ -60,11 +62,11 @@ class HeadReader:
             HandshakeError: It is longer than the limits allow, or not a head at all.
         """
         received = self.rest + data
-        self._check_beginning(received)
         if self._is_request and not self._lines:
             head = self._take_whole(received)
             if head is not None:
                 return head
+        self._check_beginning(received)
         *lines, rest = received.split(b"\r\n")
         for position, line in enumerate(lines):
             self._check_beginning(line)  # What follows an interim response begins a head as well.
@@ -86,19 +88,23 @@ class HeadReader:
             raise self._error(f"{data[:8]!r} does not begin a line of HTTP", 400)
 
     def _take_whole(self, received: bytes) -> Head | None:
-        """Return the head if all of it has come, as it does nearly always, and within the limits.
+        """Return the head if all of it has come, as it does nearly always, and nothing is wrong.
 
-        If one is exceeded, to go line by line tells which is the first.
+        Otherwise to go line by line tells what is, and which is the first limit to be exceeded. So
+        it does for what may be fine, but has more bytes than a line may have.
         """
         end = received.find(b"\r\n\r\n")
-        if end <= 0:
+        size = end + 4
+        if end <= 0 or self._excess(size, size, 0) is not None:
             return None
-        lines = received[:end].decode("latin-1").split("\r\n")
-        longest, size = max(map(len, lines)) + 2, end + 4
-        if not lines[0] or self._excess(longest, size, len(lines) - 1):
+        text = received[: end + 2].decode("latin-1")
+        first = text.find("\r\n")
+        fields = _find_fields(text, first)
+        is_head = first > 0 and len(fields) == text.count("\r\n", first) - 1
+        if not is_head or self._excess(0, 0, len(fields)) is not None:
             return None
-        self._lines, self.rest = lines, received[size:]
-        return self._complete()
+        self.rest = received[size:]
+        return Head(text[:first], [(name, value.strip(" \t")) for name, value in fields])
 
     def _count(self, taken: int, waiting: int = 0) -> None:
         self._size += taken

@@ -96,6 +96,8 @@ class WebSocketManager(Threads, Thread):
         # Asked for with each message: without a call in between.
         self.get_ident = threading.get_ident  # type: ignore[method-assign]
         self._drain: float | None = None
+        # The class of the last one that was added, which most others are of too.
+        self._checked: type | None = None
         # Made once, for all websockets.
         self._served = self._serve
         # Whether a callback may be running in the loop's thread.
@@ -123,7 +125,9 @@ class WebSocketManager(Threads, Thread):
         """
         if websocket in self:
             return
-        check_callbacks(type(websocket))
+        if type(websocket) is not self._checked:
+            check_callbacks(type(websocket))
+            self._checked = type(websocket)
         if self._stopped or websocket.sock is None:
             what = "this manager has been stopped" if self._stopped else "this websocket has ended"
             raise RuntimeError(f"cannot add a websocket: {what}")

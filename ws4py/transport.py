@@ -397,6 +397,12 @@ class Endpoint:
         """Take the addresses that the socket has been asked for already."""
         self._local_address, self._peer_address = _address(local), _address(peer)
 
+    def _note_addresses(self) -> None:
+        """Ask for the addresses now, so that they are known once the socket has been closed."""
+        if self._local_address is None or self._peer_address is None:
+            with suppress(OSError, AttributeError):
+                _ = self.local_address, self.peer_address
+
     @property
     def local_address(self) -> Any:
         """(host, port) of this end; the path of a Unix-domain socket."""

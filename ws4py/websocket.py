@@ -12,7 +12,6 @@ An exception in a callback is logged, and ends its connection. So does ``SystemE
 
 from __future__ import annotations
 
-from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -79,7 +78,7 @@ class WebSocket(Receiver):
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
         with self._lock:
-            self._visitors.wait_for_others(self._driver.get_ident(), self._driver.give_way)
+            self._visitors.wait_for_others(self._driver)
             self._reset()
 
     def _reset(self) -> None:
@@ -126,9 +125,7 @@ class WebSocket(Receiver):
         if self._opened:
             return
         self._opened = True
-        with suppress(OSError, AttributeError):
-            # So that it can still be asked for in closed().
-            _ = self.local_address, self.peer_address
+        self._note_addresses()
         self._busy = self._driver.get_ident()
         try:
             self._call(self.opened)

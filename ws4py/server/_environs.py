@@ -22,9 +22,10 @@ class _Kind:
         made: dict[str, Any] = vars(self.shape())
         last = self.last
         for name, value in environ.items():
-            if last.get(name) != value:
-                last[name] = value
-            made[name] = last[name]
+            known = last.get(name)
+            if known != value:
+                known = last[name] = value
+            made[name] = known
         return made
 
 
