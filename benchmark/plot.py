@@ -43,7 +43,7 @@ SUMMARY_SERVERS = {
 SUMMARY_INCHES = (700 / 96, 3)
 
 #: A bar ends at so many times the median of all, so that one server does not hide the others.
-OUTLIER = 5
+OUTLIER = 6
 COLOURS = {"ours": "#2b7fc4", "peers": "#c0c0c0", "old": "#d08b2e", "ceiling": "#6f9e6f"}
 #: Of text and lines: to be read on white and on black.
 GREY = "#747a82"
