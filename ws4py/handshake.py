@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
@@ -256,8 +255,7 @@ def request_headers(
 
 def accept_token(key: str) -> str:
     """Return the proof that a server has read ``key`` (:rfc:`6455#section-4.2.2`)."""
-    digest = sha1(key.encode("latin-1") + WS_KEY).digest()
-    return b2a_base64(digest, newline=False).decode("ascii")
+    return b64encode(sha1(key.encode("latin-1") + WS_KEY).digest()).decode("ascii")
 
 
 def read_status(line: str) -> int:
