@@ -104,6 +104,10 @@ static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
         PyBytes_GET_SIZE(OF(OUTGOING)) != 0 || OF(DEFERRED) != Py_None || !IS_FALSE(SEALED) || !IS_FALSE(BROKEN) ||
         !IS_FALSE(ENDING))
         return 0;
+    if (PyList_GET_SIZE(OF(GATHERED)) != 0 && PyLong_AsUnsignedLongMask(OF(BUSY)) != PyThread_get_thread_ident()) {
+        PyErr_Clear();  /* They are answers of callbacks that have returned, and counted as such elsewhere. */
+        return 0;
+    }
     if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
         return result < 0 ? -1 : 0;
     if ((joined = join(OF(GATHERED), frame)) == NULL)

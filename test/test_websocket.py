@@ -298,6 +298,51 @@ def test_a_websocket_works_on_what_has_recv_and_sendall_alone() -> None:
     assert bare.sent == b"\x81\x05hello"
 
 
+def test_close_connection_ends_a_write_that_hangs_while_a_callback_sends() -> None:
+    class Stuck:
+        """Writes until it is shut down."""
+
+        def __init__(self) -> None:
+            self.writes, self.is_shut = threading.Event(), threading.Event()
+
+        def recv(self, size: int) -> bytes:
+            return b"" if self.is_shut.is_set() else frame(1, b"1") + frame(1, b"2")
+
+        def sendall(self, data: bytes) -> None:
+            self.writes.set()
+            self.is_shut.wait(TIMEOUT)
+
+        def shutdown(self, how: int) -> None:
+            self.is_shut.set()
+
+        def close(self) -> None:
+            pass
+
+    class Sends(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            called.set()
+            stuck.writes.wait(TIMEOUT)
+            self.send("an answer")
+            sent.set()
+            stuck.is_shut.wait(TIMEOUT)
+
+    stuck, called, sent = Stuck(), threading.Event(), threading.Event()
+    ws = Sends(stuck)
+    reading = threading.Thread(target=ws.run)
+    reading.start()
+    assert called.wait(TIMEOUT)
+    writing = threading.Thread(target=ws.send, args=("what hangs",))
+    writing.start()
+    assert sent.wait(TIMEOUT)
+    closing = threading.Thread(target=ws.close_connection)
+    closing.start()
+    closing.join(TIMEOUT / 2)
+    assert stuck.is_shut.is_set() and not closing.is_alive()
+    for thread in (reading, writing):
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+
 def test_an_error_of_the_socket_reaches_unhandled_error() -> None:
     class Breaks(RecordingSocket):
         def recv(self, size: int) -> bytes:

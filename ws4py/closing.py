@@ -217,6 +217,7 @@ class Closing(Sender):
 
         If another thread reads it, that one closes it.
         """
+        self._write_deferred()
         self._sock = None
         transport = self._transport
         if transport is None:
@@ -233,8 +234,10 @@ class Closing(Sender):
 
         If another thread reads the connection, that thread does so, and this one does not wait.
         """
+        stream = self.stream
         self.flush()
-        self._end()
+        if self.stream is stream:  # else that has failed, and ``closed`` has connected again
+            self._end()
 
     def _end(self) -> None:
         with self._lock:

@@ -85,6 +85,19 @@ class Driver(Protocol):
     def gathers(self, websocket: Any) -> None:
         """Called when a callback sends what is to gather, and nothing has gathered yet."""
 
+    def defers(self, websocket: Any) -> bool:
+        """Say whether what gathers is to be sent when others have been served, too."""
+
+    def answered(self, websocket: Any) -> None:
+        """Call ``websocket.flush``, now or soon.
+
+        Called once messages that came together have been handled, and answers have gathered. A
+        driver that defers it calls ``websocket._write_deferred`` when it lets go of it before.
+        """
+
+    def keep_time(self) -> None:
+        """Called now and then while messages that came together are handled."""
+
     def give_way(self) -> None:
         """Let others run, in a thread that may wait: what it does may be done for ever."""
 
@@ -134,6 +147,17 @@ class Threads:
 
     def gathers(self, websocket: Any) -> None:
         """Do nothing: who runs a callback sends what has gathered when that has returned."""
+
+    def defers(self, websocket: Any) -> bool:
+        """Say no: there are no others."""
+        return False
+
+    def answered(self, websocket: Any) -> None:
+        """Do it now."""
+        websocket.flush()
+
+    def keep_time(self) -> None:
+        """Do nothing: nobody waits."""
 
     def give_way(self) -> None:
         """Sleep for no time."""

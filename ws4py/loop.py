@@ -29,6 +29,10 @@ _NONE = _PAIRS[False, False]
 #: Seconds; no platform can be asked to poll for a month.
 _LONGEST_POLL = 3600.0
 
+#: A descriptor's turn that takes longer than that is slow, and calls that could be made
+#: afterwards are better made at once for a while; in seconds.
+_SLOW, _A_WHILE = 0.02, 10.0
+
 
 def ends_program(error: BaseException) -> bool:
     """Say whether an exception is Ctrl-C or ``sys.exit()``, in the main thread.
@@ -83,6 +87,13 @@ class Loop:
         self._timers: list[Timer] = []
         self._cancelled = 0
         self._calls: deque[Callable[[], object]] = deque()
+        #: The descriptor whose turn it is, of those that are ready; else None.
+        self.serves: int | None = None
+        # What is called after the last of them, or between two of them once that is due.
+        self._afterwards: Callable[[], object] | None = None
+        self._due = self._looked = 0.0
+        #: Whether no turn of a descriptor has taken long lately, as far as one has waited for it.
+        self.quick = True
         self._thread: int | None = None
         self._closed = False
         self._awake, self._waker = socket.socketpair()
@@ -162,6 +173,35 @@ class Loop:
             if fd not in self._watchers:
                 self.unwatch(fd)
 
+    def call_afterwards(self, callback: Callable[[], object], seconds: float) -> None:
+        """Call ``callback`` once all descriptors that are ready have had their turn.
+
+        It is called sooner if they take longer than ``seconds``. There is one at a time: what is
+        to be called already stays. For the loop's thread, while it :attr:`serves`.
+        """
+        if self._afterwards is None:
+            self._looked = monotonic()
+            self._afterwards, self._due = callback, self._looked + seconds
+
+    def keep_time(self) -> None:
+        """Make a call of ``call_afterwards`` that is due; for the loop's thread."""
+        if self._afterwards is None:
+            return
+        before, self._looked = self._looked, monotonic()
+        if self._looked - before > _SLOW and self.quick:
+            self.quick = False
+            self.call_later(_A_WHILE, self._calm_down)
+        if self._looked > self._due:
+            self._call_afterwards()
+
+    def _calm_down(self) -> None:
+        self.quick = True
+
+    def _call_afterwards(self) -> None:
+        callback, self._afterwards = self._afterwards, None
+        if callback is not None:
+            self.call(callback)
+
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` at the end of this turn."""
         self._calls.append(callback)
@@ -205,20 +245,30 @@ class Loop:
             raise RuntimeError("this loop is run by another thread")
         outermost, self._thread = self._thread is None, threading.get_ident()
         try:
+            self._call_afterwards()  # which whoever runs it within a turn might wait for
             while going():
                 self._turn()
         finally:
             if outermost:
-                self._thread = None
+                self.serves = None
+                try:
+                    self._call_afterwards()
+                finally:
+                    self._thread = None
 
     def _turn(self) -> None:
         for fd, readable, writable in self._poll():
+            self.serves = fd
             watcher = self._watchers.get(fd)
             if watcher is not None:
                 try:
                     watcher(readable, writable)
                 except BaseException as error:  # noqa: BLE001 - an application's
                     _log_or_raise(error)
+                if self._afterwards is not None:
+                    self.keep_time()
+        self.serves = None
+        self._call_afterwards()
         self._call_timers()
         for _ in range(len(self._calls)):
             self.call(self._calls.popleft())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Generator, Iterator
 from functools import partial
 from logging import getLogger
@@ -20,6 +21,7 @@ from ws4py.draining import check_drain, draining
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, ends_program
+from ws4py.outgoing import GATHER_TIME
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.receiving import DEFAULT_READING_SIZE
 from ws4py.sending import broadcast
@@ -31,13 +33,18 @@ __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
 logger = getLogger("ws4py")
 
 
+def _is_patched() -> bool:
+    """Say whether gevent is everywhere, so that what waits lets others run."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("select"))
+
+
 def _best_poller() -> Any:
     """Return the best poller that there is; one that waits in the hub where gevent is everywhere.
 
     That is looked at each time, since gevent may have patched the process meanwhile.
     """
-    monkey = sys.modules.get("gevent.monkey")
-    if monkey is not None and monkey.is_module_patched("select"):
+    if _is_patched():
         if not issubclass(WebSocketManager, threading.Thread):
             warnings.warn(
                 "gevent has patched threads after ws4py.manager was imported: a manager cannot be "
@@ -102,6 +109,10 @@ class WebSocketManager(Threads, Thread):
         self._served = self._serve
         # Whether a callback may be running in the loop's thread.
         self._serving = True
+        # Those whose answers wait.
+        self._answered: deque[WebSocket] = deque()
+        # Where a callback may wait for long while others run, no answer waits for it.
+        self._defers = self.loop.polls_writes and not _is_patched()
 
     def __len__(self) -> int:
         return len(self.websockets)
@@ -131,6 +142,7 @@ class WebSocketManager(Threads, Thread):
         if self._stopped or websocket.sock is None:
             what = "this manager has been stopped" if self._stopped else "this websocket has ended"
             raise RuntimeError(f"cannot add a websocket: {what}")
+        websocket._write_deferred()  # by another manager
         fd = websocket.sock.fileno()
         with self.lock:
             stale, self.websockets[fd] = self.websockets.get(fd), websocket
@@ -160,11 +172,11 @@ class WebSocketManager(Threads, Thread):
         if websocket._ending:
             self.finish(websocket)
             return
+        websocket._settle()  # What has been queued before is ours to drain.
         self._update(websocket)
         if websocket.heartbeat_freq and not websocket._over:
             Pulse(websocket, websocket.heartbeat_freq).schedule()
         if websocket._has_waiting():  # since another manager has had it
-            websocket._settle()
             websocket._paused = True
             self._update(websocket)
             self.read_on(websocket)
@@ -173,6 +185,7 @@ class WebSocketManager(Threads, Thread):
 
     def remove(self, websocket: WebSocket) -> None:
         """Drive ``websocket`` no more. Its ``closed`` is not called: it goes on without us."""
+        wrote = websocket._write_deferred()
         self.release(websocket)
         if websocket._driver is self:
             websocket._driver = ThreadDriver()
@@ -180,6 +193,8 @@ class WebSocketManager(Threads, Thread):
                 websocket._transport.room = None
             # What it has queued goes out with what is sent next.
             websocket._watched = websocket._draining = websocket._paused = False
+            if wrote and websocket._busy is not None:
+                websocket._settle()  # That may be the last that its callbacks send.
 
     def _serve_later(self, websocket: WebSocket, readable: bool) -> None:
         if self.websockets.get(websocket._fd) is websocket:  # still
@@ -192,16 +207,20 @@ class WebSocketManager(Threads, Thread):
                 goes_on = self._write_and_read(websocket, readable)
             else:
                 goes_on = websocket.once()
-        except BaseException as error:
-            if ends_program(error):
-                raise
-            logger.exception("A websocket failed, and is ended")
+        except BaseException as error:  # noqa: BLE001 - an application's
             goes_on = False
+            self._log_or_raise(error)
         if goes_on:
             if not websocket._reads_only or websocket._draining or websocket._paused:
                 self._update(websocket)
         elif not websocket._over:
             self._terminate(websocket)
+
+    def _log_or_raise(self, error: BaseException) -> None:
+        """Log what ends a websocket; raise what ends the program."""
+        if ends_program(error):
+            raise error
+        logger.error("A websocket failed, and is ended", exc_info=error)
 
     def _terminate(self, websocket: WebSocket) -> None:
         """End a websocket while no callback runs in this thread."""
@@ -250,6 +269,43 @@ class WebSocketManager(Threads, Thread):
             return
         self._update(websocket)
         websocket._time_drain(self)
+
+    def defers(self, websocket: WebSocket) -> bool:
+        """Say whether the loop is at ``websocket``, as others may be ready too."""
+        loop = self.loop
+        return self._defers and loop.quick and loop.serves == websocket._fd and loop.is_current
+
+    def answered(self, websocket: WebSocket) -> None:
+        """Send what has gathered once others have been served, or a millisecond later.
+
+        A client on this host that one write wakes, such as a proxy, is awake for all the others.
+        """
+        if self.defers(websocket):
+            self.loop.call_afterwards(self._flush_all, GATHER_TIME)
+            self._answered.append(websocket)
+        else:
+            websocket.flush()
+
+    def keep_time(self) -> None:
+        """Send what has waited for a millisecond."""
+        if self.loop.is_current:
+            self.loop.keep_time()
+
+    def _flush_all(self) -> None:
+        try:
+            while self._answered:
+                self._flush(self._answered.popleft())
+        finally:  # Ctrl-C may have come between two of them.
+            if self._answered:
+                self.loop.call_afterwards(self._flush_all, 0)
+
+    def _flush(self, websocket: WebSocket) -> None:
+        try:
+            if websocket._busy is None:  # else it has left us, and is served elsewhere
+                websocket.flush()
+        except BaseException as error:  # noqa: BLE001 - an application's
+            self._log_or_raise(error)
+            self._terminate(websocket)
 
     def read_on(self, websocket: WebSocket) -> None:
         """Go on with what has had to wait, in the loop's next turn."""

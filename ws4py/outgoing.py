@@ -8,7 +8,7 @@ Every frame goes through ``_write``, under one lock that is never held while any
   ``limits.when_full``.
 - While the thread that reads handles a message and more bytes stand in the same chunk, what it
   sends gathers in a list that only this thread appends to, without the lock, and that whoever
-  writes next sends first.
+  writes next sends first. A manager defers that until it has served all that were ready.
 - While a fragmented message is open, control frames go between its frames. The data frames of
   other threads wait for its end, or are put off (``_deferred``) if their thread may not wait.
 - What is compressed may refer to what was compressed before it, and so has to be in that order on
@@ -58,6 +58,20 @@ class Outgoing(State):
             with self._lock:
                 self._push_gathered()
             self._settle()
+
+    def _write_deferred(self) -> bool:
+        """Write what has gathered, before something is done to the connection; say if that was any.
+
+        Of callbacks that run in another thread, it stays.
+        """
+        if self._busy not in (None, self._driver.get_ident()):
+            return False
+        self._gatherer = None
+        if not self._gathered:
+            return False
+        with self._lock:
+            self._push_gathered()
+        return True
 
     def _write(self, data: Sendable, payload: bytes = b"") -> None:
         """Write a frame, whole or in two parts, or what is to become one, when it is its turn.
@@ -134,6 +148,8 @@ class Outgoing(State):
             self._driver.gathers(self)
         if self._gathered_size >= _GATHER_SIZE:
             self.flush()
+            if self._outgoing and not self._has_waiting():
+                self._gatherer = None  # As for a message that came alone: is there room for more?
 
     @property
     def _queued(self) -> int:
@@ -253,14 +269,17 @@ class Outgoing(State):
         if self._sealed or self._broken or self._ending:
             self._gathered.clear()
             return True
+        answers = 0
         if self._fragmenter is None:
             if self._gathered or not isinstance(data, bytes):
-                data = self._join([*self._take_gathered(), data])
+                gathered = self._join(self._take_gathered())
+                answers = len(gathered)
+                data = gathered + self._join([data])
         else:
             self._push_gathered()
             if self._fragmenter != self._driver.get_ident() and not is_control(data):
                 return self._defer(data + payload if isinstance(data, bytes) else data)
-        self._push(data, payload)  # type: ignore[arg-type]
+        self._push(data, payload, answers)  # type: ignore[arg-type]
         return True
 
     def _defer(self, item: Sendable | Fragments) -> bool:
@@ -270,13 +289,13 @@ class Outgoing(State):
         self._put_off(item)
         return True
 
-    def _put_off(self, item: Sendable | Fragments) -> None:
+    def _put_off(self, item: Sendable | Fragments, is_answer: bool = False) -> None:
         size = _size(item)
         if self._deferred is None:
             self._deferred = deque()
         self._deferred.append(item)
         self._deferred_size += size
-        if self._busy == self._driver.get_ident():
+        if is_answer or self._busy == self._driver.get_ident():
             self._answers += size
 
     def _take_gathered(self) -> list[Sendable]:
@@ -292,16 +311,20 @@ class Outgoing(State):
     def _push_gathered(self) -> None:
         items = self._take_gathered()
         if self._fragmenter is None:
-            self._push(self._join(items))
+            data = self._join(items)
+            self._push(data, answers=len(data))
             return
         for item in items:
             if is_control(item):
-                self._push(item)  # type: ignore[arg-type]
+                self._push(item, answers=len(item))  # type: ignore[arg-type]
             else:
-                self._put_off(item)
+                self._put_off(item, is_answer=True)
 
-    def _push(self, data: bytes, payload: bytes = b"") -> None:
-        """Write what the kernel takes, and queue the rest."""
+    def _push(self, data: bytes, payload: bytes = b"", answers: int = 0) -> None:
+        """Write what the kernel takes, and queue the rest.
+
+        ``answers`` bytes at the beginning have gathered, so that they are of callbacks.
+        """
         if self._sealed or self._broken or not data or self._transport is None:
             return
         sent = 0
@@ -312,13 +335,15 @@ class Outgoing(State):
                 self._fail(error)
                 return
         if sent < len(data) + len(payload):
-            self._keep(data, payload, sent)
+            self._keep(data, payload, sent, answers)
 
-    def _keep(self, data: bytes, payload: bytes = b"", sent: int = 0) -> None:
+    def _keep(self, data: bytes, payload: bytes = b"", sent: int = 0, answers: int = 0) -> None:
         """Queue what the kernel has not taken."""
         self._queue(data, payload, sent)
         if self._busy == self._driver.get_ident():
             self._answers += len(data) + len(payload) - sent
+        elif answers > sent:
+            self._answers += answers - sent
 
     def _queue(self, data: bytes, payload: bytes, sent: int) -> None:
         """Queue all but the first ``sent`` bytes; of a large payload alone no copy is made."""
@@ -446,6 +471,10 @@ class Outgoing(State):
 
     def _pull(self) -> None:
         """Send what there is room for of the generators that are put off."""
+        raise NotImplementedError
+
+    def _has_waiting(self) -> bool:
+        """Say whether something has come that has not been handled yet."""
         raise NotImplementedError
 
     def _drained(self) -> None:

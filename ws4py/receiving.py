@@ -131,7 +131,7 @@ class Receiver(Closing):
         finally:
             self._gatherer = None
             if self._gathered:
-                self.flush()
+                self._driver.answered(self)
             self._busy = None
         if rest:
             return self._parse(rest)
@@ -164,7 +164,9 @@ class Receiver(Closing):
                 self._at = end
             elif self._chunk is data:
                 self._chunk, stream._rests = None, True
-                self._gatherer = None
+                # Sent at once, the last answer would take those along that are to be deferred.
+                if not self._gathered or self._outgoing or not self._driver.defers(self):
+                    self._gatherer = None
             if not self._failed:
                 try:
                     self.received_message(message)
@@ -250,6 +252,7 @@ class Receiver(Closing):
             Whether to go on here, now or because others have had their turn.
         """
         self.flush()
+        self._driver.keep_time()
         return took < _TURN or self._let_others()
 
     def _occupied(self, stream: Stream) -> bool:
