@@ -42,8 +42,9 @@ SUMMARY_SERVERS = {
 }
 SUMMARY_INCHES = (700 / 96, 3)
 
-#: A bar ends at so many times the median of all, so that one server does not hide the others.
-OUTLIER = 6
+#: A bar ends at so many times the median of all, so that one server does not hide the others. It is
+#: broken then, at these parts of its length.
+OUTLIER, BROKEN = 6, [(0, 0.94), (0.96, 0.04)]
 COLOURS = {"ours": "#2b7fc4", "peers": "#c0c0c0", "old": "#d08b2e", "ceiling": "#6f9e6f"}
 #: Of text and lines: to be read on white and on black.
 GREY = "#747a82"
@@ -86,7 +87,8 @@ def draw_bars(axes: Any, result: Result, cell: str, key: str, labels: dict[str, 
     middles = [middle for middle, *_ in bars]
     end = min(max(middles), OUTLIER * median(middles))
     for row, (middle, low, high, _, colour) in enumerate(bars):
-        axes.barh(row, min(middle, end), color=colour)
+        parts = BROKEN if middle > end else [(0, middle / end)]
+        axes.broken_barh([(a * end, b * end) for a, b in parts], (row - 0.4, 0.8), color=colour)
         axes.hlines(row, min(low, end), min(high, end), color=GREY, linewidth=1)
         axes.text(end * 1.04, row, f"{float(f'{middle:.3g}'):g}", va="center", ha="left")
     axes.set_yticks(range(len(bars)), [label for *_, label, _ in bars])
