@@ -117,15 +117,18 @@ static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
     return result;
 }
 
-/* flush(), at the end of a turn; -1 on errors. */
+/* flush(), at the end of a turn, or what else is to be done about what is queued then; -1 on errors. */
 int ws4py_flush(Turns *turns, PyObject *self)
 {
     int done;
 
     if (OF(GATHERED) == NULL || OF(OUTGOING) == NULL)
         return ask(self, NAME(FLUSH));  /* which complains */
-    if (PyList_CheckExact(OF(GATHERED)) && PyList_GET_SIZE(OF(GATHERED)) == 0)
-        return 0;
+    if (PyList_CheckExact(OF(GATHERED)) && PyList_GET_SIZE(OF(GATHERED)) == 0) {
+        if ((PyBytes_CheckExact(OF(OUTGOING)) && PyBytes_GET_SIZE(OF(OUTGOING)) == 0) || !IS_FALSE(DRAINING))
+            return 0;
+        return ask(self, NAME(SETTLE));  /* A callback has taken the connection from who would have drained it. */
+    }
     done = write_frames(turns, self, NULL);
     if (done == WRITTEN || done < 0)
         return done;

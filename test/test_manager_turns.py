@@ -403,6 +403,48 @@ class Looks(WebSocket):
         self.sees(message.data)
 
 
+@pytest.mark.parametrize("name", ["once", "process", "terminate"])
+def test_a_class_that_drives_its_connection_finds_its_answers_sent(
+    manager: WebSocketManager, connect: Any, name: str
+) -> None:
+    def overriding(self: Any, *arguments: Any) -> Any:
+        return getattr(EchoWebSocket, name)(self, *arguments)
+
+    _, peer = connect(type("Drives", (EchoWebSocket,), {name: overriding}))
+    looking, other = connect(Looks)
+    got: list[bytes] = []
+    looking.sees = lambda _: got.append(read_exactly(peer, len(ANSWERS)))
+    in_one_turn(manager, (peer, TWO), (other, frame(1, b"look")))
+    eventually(lambda: got == [ANSWERS])
+
+
+def test_one_that_leaves_its_manager_for_a_thread_waits_for_no_peer(
+    manager: WebSocketManager, connect: Any
+) -> None:
+    class Leaves(WebSocket):
+        def received_message(self, message: Any) -> None:
+            if message.data == b"1":
+                for _ in range(60):
+                    self.send(b"x" * 996, binary=True)
+            elif message.data == b"2":
+                manager.remove(self)
+                threads.append(threading.Thread(target=self.run))
+                threads[0].start()
+            else:
+                self.send("done")
+
+    threads: list[threading.Thread] = []
+    ws, peer = connect(Leaves)
+    ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    peer.sendall(TWO)
+    eventually(lambda: bool(threads))
+    peer.sendall(frame(2, b"read this before you wait" * 100_000))
+    answers = read_exactly(peer, 60 * 1000 + 6)
+    assert answers.endswith(b"\x81\x04done")
+    ws.close_connection()
+    threads[0].join(TIMEOUT)
+
+
 def test_what_a_callback_has_another_websocket_process_is_answered_at_once(connect: Any) -> None:
     ws, peer = connect(EchoWebSocket)
     looking, other = connect(Looks)

@@ -249,11 +249,11 @@ class Loop:
             while going():
                 self._turn()
         finally:
-            if outermost:
-                self.serves = None
-                try:
-                    self._call_afterwards()
-                finally:
+            self.serves = None
+            try:
+                self._call_afterwards()
+            finally:
+                if outermost:
                     self._thread = None
 
     def _turn(self) -> None:

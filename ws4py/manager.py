@@ -39,6 +39,15 @@ def _is_patched() -> bool:
     return monkey is not None and bool(monkey.is_module_patched("select"))
 
 
+def _is_plain(cls: type[WebSocket]) -> bool:
+    """Say whether a class overrides nothing of what drives a connection."""
+    return (
+        cls.once is WebSocket.once
+        and cls.process is WebSocket.process
+        and cls.terminate is WebSocket.terminate
+    )
+
+
 def _best_poller() -> Any:
     """Return the best poller that there is; one that waits in the hub where gevent is everywhere.
 
@@ -185,7 +194,7 @@ class WebSocketManager(Threads, Thread):
 
     def remove(self, websocket: WebSocket) -> None:
         """Drive ``websocket`` no more. Its ``closed`` is not called: it goes on without us."""
-        wrote = websocket._write_deferred()
+        websocket._write_deferred()
         self.release(websocket)
         if websocket._driver is self:
             websocket._driver = ThreadDriver()
@@ -193,8 +202,6 @@ class WebSocketManager(Threads, Thread):
                 websocket._transport.room = None
             # What it has queued goes out with what is sent next.
             websocket._watched = websocket._draining = websocket._paused = False
-            if wrote and websocket._busy is not None:
-                websocket._settle()  # That may be the last that its callbacks send.
 
     def _serve_later(self, websocket: WebSocket, readable: bool) -> None:
         if self.websockets.get(websocket._fd) is websocket:  # still
@@ -271,9 +278,18 @@ class WebSocketManager(Threads, Thread):
         websocket._time_drain(self)
 
     def defers(self, websocket: WebSocket) -> bool:
-        """Say whether the loop is at ``websocket``, as others may be ready too."""
+        """Say whether the loop is at ``websocket``, as others may be ready too.
+
+        Its class may do something to the connection where ours would have written its answers.
+        """
         loop = self.loop
-        return self._defers and loop.quick and loop.serves == websocket._fd and loop.is_current
+        return (
+            self._defers
+            and loop.quick
+            and loop.serves == websocket._fd
+            and loop.is_current
+            and _is_plain(type(websocket))
+        )
 
     def answered(self, websocket: WebSocket) -> None:
         """Send what has gathered once others have been served, or a millisecond later.
@@ -301,7 +317,7 @@ class WebSocketManager(Threads, Thread):
 
     def _flush(self, websocket: WebSocket) -> None:
         try:
-            if websocket._busy is None:  # else it has left us, and is served elsewhere
+            if websocket._busy in (None, self.get_ident()):  # else it is served elsewhere by now
                 websocket.flush()
         except BaseException as error:  # noqa: BLE001 - an application's
             self._log_or_raise(error)

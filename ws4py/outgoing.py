@@ -59,19 +59,18 @@ class Outgoing(State):
                 self._push_gathered()
             self._settle()
 
-    def _write_deferred(self) -> bool:
-        """Write what has gathered, before something is done to the connection; say if that was any.
+    def _write_deferred(self) -> None:
+        """Write what has gathered, before something is done to the connection.
 
-        Of callbacks that run in another thread, it stays.
+        Of callbacks that run in another thread, it stays. What the kernel refuses is seen to by
+        whoever is to drive the connection then.
         """
         if self._busy not in (None, self._driver.get_ident()):
-            return False
+            return
         self._gatherer = None
-        if not self._gathered:
-            return False
-        with self._lock:
-            self._push_gathered()
-        return True
+        if self._gathered:
+            with self._lock:
+                self._push_gathered()
 
     def _write(self, data: Sendable, payload: bytes = b"") -> None:
         """Write a frame, whole or in two parts, or what is to become one, when it is its turn.

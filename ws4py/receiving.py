@@ -132,6 +132,8 @@ class Receiver(Closing):
             self._gatherer = None
             if self._gathered:
                 self._driver.answered(self)
+            elif self._outgoing and not self._draining:
+                self._settle()  # A callback has taken it from who would have drained it.
             self._busy = None
         if rest:
             return self._parse(rest)
