@@ -5,7 +5,7 @@
 static const char *const NAMED[NAMES] = {
     "_awaits", "_crashed", "fileno", "flush", "gather", "gathers", "get_ident", "_goes_on", "_has_room", "_is_done",
     "limits", "locked", "__name__", "_parse", "max_fragments", "max_message_size", "_pending", "process",
-    "reading_buffer_size", "_read_failed", "received_message", "_settle", "_settle_refused", "_write_failed",
+    "reading_buffer_size", "_read_failed", "received_message", "_settle", "_settle_refused", "_write", "_write_failed",
 };
 static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
     "_alive", "_answers", "_at", "_broken", "_busy", "_chunk", "close_received", "_close_sent", "_connected", "buf",
@@ -111,6 +111,22 @@ int ws4py_is_plain(Turns *turns, PyTypeObject *cls)
     if (plain && has_version(cls))
         turns->plain = cls->tp_version_tag;
     return plain;
+}
+
+int ws4py_writes(Turns *turns, PyTypeObject *cls)
+{
+    PyObject *write;
+
+    if (has_version(cls) && cls->tp_version_tag == turns->writing)
+        return 1;
+    write = PyObject_GetAttr((PyObject *)cls, NAME(WRITE));
+    Py_XDECREF(write);
+    PyErr_Clear();
+    if (write != turns->write)
+        return 0;
+    if (has_version(cls))
+        turns->writing = cls->tp_version_tag;
+    return 1;
 }
 
 static PyObject *hastened_call(PyObject *callable, PyObject *const *args, size_t count, PyObject *names)
@@ -249,6 +265,8 @@ PyObject *ws4py_hasten(PyObject *module, PyObject *function)
         Py_XSETREF(turns->parse, Py_NewRef(function));
     else if (PyUnicode_Compare(name, turns->names[N_PROCESS]) == 0)
         Py_XSETREF(turns->process, Py_NewRef(function));
+    else if (PyUnicode_Compare(name, turns->names[N_WRITE]) == 0)
+        Py_XSETREF(turns->write, Py_NewRef(function));
     hastened = fast == NULL ? Py_NewRef(function) : make_hastened(module, turns, function, fast);
     Py_DECREF(name);
     return hastened;
@@ -288,6 +306,7 @@ int ws4py_turns_exec(PyObject *module, State *state)
     act(turns->binary); \
     act(turns->parse); \
     act(turns->process); \
+    act(turns->write); \
     act(turns->limits)
 
 int ws4py_turns_traverse(State *state, visitproc visit, void *arg)

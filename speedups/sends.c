@@ -207,7 +207,8 @@ PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False, *stream, *frame;
     int done;
 
-    if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !ws4py_fits(turns, self))
+    if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !ws4py_fits(turns, self) ||
+        !ws4py_writes(turns, Py_TYPE(self)))
         return NULL;
     if (!IS_FALSE(OVER) || OF(CONNECTED) != Py_True || !IS_FALSE(CLOSE_SENT) || OF(FRAGMENTER) != Py_None ||
         OF(DEFLATER) != Py_None || OF(DRIVER) == NULL || OF(GATHERER) == NULL || OF(GATHERED) == NULL ||

@@ -67,7 +67,8 @@ typedef struct {
 enum {
     N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GATHERS, N_GET_IDENT, N_GOES_ON, N_HAS_ROOM, N_IS_DONE,
     N_LIMITS, N_LOCKED, N_NAME, N_PARSE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
-    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE_FAILED, NAMES,
+    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE, N_WRITE_FAILED,
+    NAMES,
 };
 
 typedef struct Rest Rest;
@@ -80,10 +81,10 @@ typedef struct {
     PyTypeObject *socket;          /* socket.socket */
     PyTypeObject *limits_class;    /* Limits */
     PyObject *text, *binary;       /* TextMessage, BinaryMessage */
-    PyObject *parse, *process;     /* WebSocket._parse and process, as they are written in Python */
+    PyObject *parse, *process, *write;  /* WebSocket._parse, process and _write, as they are written in Python */
     PyObject *limits;              /* those that were met last, and what they say */
     Py_ssize_t most;
-    unsigned int plain;            /* the version of the class that was found plain last */
+    unsigned int plain, writing;   /* the version of the class that was found plain last, and of one that writes so */
     Rest *rests;                   /* what waits in turns that have not ended, the latest first */
     uint8_t *room;
 } Turns;
@@ -222,6 +223,7 @@ static inline int64_t now(void)
 
 int ws4py_fits(Turns *turns, PyObject *self);
 int ws4py_is_plain(Turns *turns, PyTypeObject *cls);  /* whether it handles what is received as WebSocket does */
+int ws4py_writes(Turns *turns, PyTypeObject *cls);  /* whether it writes frames as WebSocket does */
 int ws4py_descriptor(Turns *turns, PyObject *transport);
 int ws4py_flush(Turns *turns, PyObject *self);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);

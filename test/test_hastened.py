@@ -227,6 +227,22 @@ def test_process_of_a_subclass_sees_all_that_is_read(connect: Any) -> None:
     assert ws.seen == frame(1, b"first")
 
 
+def test_write_of_a_subclass_sees_all_that_is_sent() -> None:
+    class Notes(WebSocket):
+        def _write(self, data: Any, payload: bytes = b"") -> None:
+            notes.append(bytes(data) + payload)
+            super()._write(data, payload)
+
+    notes: list[bytes] = []
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        noting, other = Notes(ours), WebSocket(theirs)
+        for ws in (noting, other, noting):
+            ws.send("a")
+        noting.ping("b")
+    assert notes == [b"\x81\x01a", b"\x81\x01a", b"\x89\x01b"]
+
+
 def test_a_reading_size_of_an_object_is_kept(echo: Any) -> None:
     ws, peer = echo
     ws.reading_buffer_size = 5

@@ -7,7 +7,16 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from test.helpers import RecordingSocket
+from test.autobahn.processes import accepts, free_port
+from test.helpers import (
+    HANDSHAKE,
+    RecordingSocket,
+    eventually,
+    frame,
+    raw_connection,
+    read_exactly,
+)
+from test.test_cli import Program
 from ws4py.limits import Limits
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import EchoWebSocket, WebSocket
@@ -173,3 +182,39 @@ def test_a_handler_that_cannot_be_one_is_refused_at_once() -> None:
 def test_a_subprotocol_that_cannot_be_one_is_refused_at_once(name: str) -> None:
     with pytest.raises(ValueError, match="subprotocol"):
         WebSocketWSGIApplication(protocols=[name])
+
+
+COPIES = """
+from ws4py.server.wsgiutils import WebSocketWSGIApplication
+from ws4py.websocket import EchoWebSocket
+
+application = WebSocketWSGIApplication(handler_cls=EchoWebSocket)
+
+def framework(environ, start_response):
+    return application(dict(environ), start_response)
+"""
+SERVERS = {
+    "gevent": """
+from ws4py.server.geventserver import WSGIServer
+
+WSGIServer(("127.0.0.1", PORT), framework).serve_forever()
+""",
+    "wsgiref": """
+from wsgiref.simple_server import make_server
+from ws4py.server.wsgirefserver import WSGIServer, WebSocketWSGIRequestHandler
+
+server = make_server("127.0.0.1", PORT, framework, WSGIServer, WebSocketWSGIRequestHandler)
+server.initialize_websockets_manager()
+server.serve_forever()
+""",
+}
+
+
+@pytest.mark.parametrize("engine", SERVERS)
+def test_what_stands_between_may_hand_on_a_copy_of_the_environ(engine: str) -> None:
+    port = free_port()
+    with Program("-c", COPIES + SERVERS[engine].replace("PORT", str(port))) as program:
+        eventually(lambda: accepts(port) or program.process.poll() is not None)
+        sock, _ = raw_connection(port, HANDSHAKE + frame(1, b"hello"))
+        with sock:
+            assert read_exactly(sock, 7) == b"\x81\x05hello"

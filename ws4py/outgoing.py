@@ -25,6 +25,7 @@ from ws4py.driver import is_broadcasting
 from ws4py.exc import QueueFull, Terminated
 from ws4py.framing import Fragments, Sendable, Uncompressed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
+from ws4py.masking import hasten
 from ws4py.state import State
 from ws4py.transport import OFFER
 
@@ -72,6 +73,7 @@ class Outgoing(State):
             with self._lock:
                 self._push_gathered()
 
+    @hasten  # so that what sends knows whether a class overrides it
     def _write(self, data: Sendable, payload: bytes = b"") -> None:
         """Write a frame, whole or in two parts, or what is to become one, when it is its turn.
 

@@ -18,10 +18,23 @@ from typing import Any, Callable
 from ws4py.driver import Driver
 from ws4py.exc import HandshakeError
 from ws4py.transport import KINDS, Transport, send_at_once
+from ws4py.websocket import WebSocket
 
-__all__ = ["Connection", "DeadEnd", "find_connection", "read_ahead"]
+__all__ = [
+    "MADE",
+    "Connection",
+    "DeadEnd",
+    "find_connection",
+    "offer_socket",
+    "read_ahead",
+    "take_websocket",
+]
 
 Environ = dict[str, Any]
+
+#: The key of a list into which the websocket is put as well: what stands between a server and the
+#: application, such as a framework, may hand on a copy of the environ.
+MADE = "ws4py.made"
 
 #: What :func:`find_connection` knows, for whoever has something else.
 SUPPORTED = (
@@ -135,6 +148,19 @@ class DeadEnd:
             # What is left unread would be a reset to the server.
             while far_end.recv(65536, socket.MSG_DONTWAIT):
                 pass
+
+
+def offer_socket(environ: Environ, sock: Any) -> None:
+    """Let the application find the socket of its request, and leave a websocket."""
+    environ["ws4py.socket"], environ[MADE] = sock, []
+
+
+def take_websocket(environ: Environ) -> WebSocket | None:
+    """Remove what has been offered; return the websocket that the application has left, if any."""
+    environ.pop("ws4py.socket", None)
+    made = environ.pop(MADE, ())
+    left: WebSocket | None = environ.pop("ws4py.websocket", made[-1] if made else None)
+    return left
 
 
 def find_connection(environ: Environ) -> Connection:

@@ -31,6 +31,7 @@ from ws4py.heads import build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.sending import broadcast
 from ws4py.server._opening import build_refusal, read_head
+from ws4py.server._sockets import offer_socket, take_websocket
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket
@@ -108,7 +109,7 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
         if self._connection_upgrade_requested():
             # What follows is not a body, for which the base class would wait at the end.
             self.wsgi_input = pywsgi.Input(self.rfile, 0)
-        self.environ["ws4py.socket"] = self.socket
+        offer_socket(self.environ, self.socket)
         super().run_application()
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
@@ -125,8 +126,7 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
 
     def process_result(self) -> None:
         """Send the response; after the head of one that switches, run the websocket."""
-        self.environ.pop("ws4py.socket", None)
-        websocket = self.environ.pop("ws4py.websocket", None)
+        websocket = take_websocket(self.environ)
         if websocket is None:
             super().process_result()
             return

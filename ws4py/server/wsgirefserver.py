@@ -37,7 +37,7 @@ from ws4py.loop import ends_program
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import EXHAUSTED, REST
 from ws4py.server._opening import build_refusal, read_head
-from ws4py.server._sockets import read_ahead
+from ws4py.server._sockets import offer_socket, read_ahead, take_websocket
 from ws4py.websocket import WebSocket
 
 __all__ = ["WSGIServer", "WebSocketWSGIHandler", "WebSocketWSGIRequestHandler"]
@@ -60,7 +60,7 @@ class WebSocketWSGIHandler(SimpleHandler):
     def setup_environ(self) -> None:
         """Add the key ``ws4py.socket``: the connection's socket."""
         super().setup_environ()
-        self.environ["ws4py.socket"] = self.request_handler.connection
+        offer_socket(self.environ, self.request_handler.connection)
 
     def get_scheme(self) -> str:
         """Return the scheme of the URL: https over TLS."""
@@ -79,8 +79,7 @@ class WebSocketWSGIHandler(SimpleHandler):
         Removes the keys ``ws4py.socket`` and ``ws4py.websocket``, and hands the websocket, if there
         is one, to the server's ``link_websocket_to_server``.
         """
-        self.environ.pop("ws4py.socket", None)
-        websocket = self.environ.pop("ws4py.websocket", None)
+        websocket = take_websocket(self.environ)
         if self._switch is None:
             super().finish_response()
             return

@@ -47,7 +47,7 @@ from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.sending import broadcast
 from ws4py.server._accept import Acceptor, check_open
-from ws4py.server._sockets import Connection, DeadEnd, find_connection, write_all
+from ws4py.server._sockets import MADE, Connection, DeadEnd, find_connection, write_all
 from ws4py.websocket import WebSocket
 
 __all__ = ["WebSocketWSGIApplication"]
@@ -128,7 +128,8 @@ class WebSocketWSGIApplication:
         self, sock: Any, protocols: list[str], extensions: list[str], environ: Environ
     ) -> WebSocket:
         """Make the websocket, with a copy of ``environ``, and put it into ``environ``."""
-        websocket = self._make_acceptor().make(sock, protocols, extensions, environ.copy())
+        copy = {name: value for name, value in environ.items() if name != MADE}
+        websocket = self._make_acceptor().make(sock, protocols, extensions, copy)
         environ["ws4py.websocket"] = websocket
         return websocket
 
@@ -140,7 +141,8 @@ class WebSocketWSGIApplication:
             accepted = self._make_acceptor().accept(environ)
             if knows_us:
                 names = accepted.protocols, accepted.extensions
-                self.make_websocket(environ["ws4py.socket"], *names, environ)
+                websocket = self.make_websocket(environ["ws4py.socket"], *names, environ)
+                environ.get(MADE, []).append(environ.get("ws4py.websocket", websocket))
                 headers, body = accepted.headers, []
             else:
                 headers, body = [], self._take_over(environ, accepted)
