@@ -15,7 +15,7 @@ from logging import getLogger
 from time import monotonic
 from typing import Any, Callable
 
-__all__ = ["Loop", "Timer", "ends_program"]
+__all__ = ["Loop", "Timer", "ends_program", "log_or_raise"]
 
 logger = getLogger("ws4py")
 
@@ -43,10 +43,11 @@ def ends_program(error: BaseException) -> bool:
     return is_exit and threading.current_thread() is threading.main_thread()
 
 
-def _log_or_raise(error: BaseException) -> None:
+def log_or_raise(error: BaseException, what: str = "An exception in the loop") -> None:
+    """Log an exception, with ``what`` before it; raise one that ends the program."""
     if ends_program(error):
         raise error
-    logger.error("An exception in the loop", exc_info=error)
+    logger.error(what, exc_info=error)
 
 
 class Timer:
@@ -264,7 +265,7 @@ class Loop:
                 try:
                     watcher(readable, writable)
                 except BaseException as error:  # noqa: BLE001 - an application's
-                    _log_or_raise(error)
+                    log_or_raise(error)
                 if self._afterwards is not None:
                     self.keep_time()
         self.serves = None
@@ -278,7 +279,7 @@ class Loop:
         try:
             callback()
         except BaseException as error:  # noqa: BLE001 - an application's
-            _log_or_raise(error)
+            log_or_raise(error)
 
     def _poll(self) -> Any:
         if not self.polls_writes:

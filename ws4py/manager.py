@@ -20,7 +20,7 @@ from typing import Any, Callable
 from ws4py.draining import check_drain, draining
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
-from ws4py.loop import Loop, ends_program
+from ws4py.loop import Loop, log_or_raise
 from ws4py.outgoing import GATHER_TIME
 from ws4py.pollers import EPollPoller, KQueuePoller, SelectPoller, make_poller
 from ws4py.receiving import DEFAULT_READING_SIZE
@@ -31,6 +31,9 @@ from ws4py.websocket import WebSocket, check_callbacks
 __all__ = ["EPollPoller", "KQueuePoller", "SelectPoller", "WebSocketManager"]
 
 logger = getLogger("ws4py")
+
+#: What is logged of an exception that ends a websocket.
+_FAILED = "A websocket failed, and is ended"
 
 
 def _is_patched() -> bool:
@@ -216,18 +219,12 @@ class WebSocketManager(Threads, Thread):
                 goes_on = websocket.once()
         except BaseException as error:  # noqa: BLE001 - an application's
             goes_on = False
-            self._log_or_raise(error)
+            log_or_raise(error, _FAILED)
         if goes_on:
             if not websocket._reads_only or websocket._draining or websocket._paused:
                 self._update(websocket)
         elif not websocket._over:
             self._terminate(websocket)
-
-    def _log_or_raise(self, error: BaseException) -> None:
-        """Log what ends a websocket; raise what ends the program."""
-        if ends_program(error):
-            raise error
-        logger.error("A websocket failed, and is ended", exc_info=error)
 
     def _terminate(self, websocket: WebSocket) -> None:
         """End a websocket while no callback runs in this thread."""
@@ -320,7 +317,7 @@ class WebSocketManager(Threads, Thread):
             if websocket._busy in (None, self.get_ident()):  # else it is served elsewhere by now
                 websocket.flush()
         except BaseException as error:  # noqa: BLE001 - an application's
-            self._log_or_raise(error)
+            log_or_raise(error, _FAILED)
             self._terminate(websocket)
 
     def read_on(self, websocket: WebSocket) -> None:
