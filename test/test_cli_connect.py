@@ -160,6 +160,24 @@ def test_an_interrupt_closes_with_1000(url: str) -> None:
         assert program.errors == ""
 
 
+def test_an_interrupt_while_reading_begins_closes_with_1000(url: str) -> None:
+    slow = """
+import sys, threading, time
+from ws4py import _connect, __main__
+class Thread(threading.Thread):
+    def start(self):
+        super().start()
+        time.sleep(0.5)
+_connect.Thread = Thread
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+    with Program("-c", slow, *COMMAND[2:], url) as program:
+        program.type(b"ready\n")
+        assert program.line() == "< you said ready"
+        assert program.end(signal.SIGINT) == 0
+        assert program.line() == "Connection closed: 1000"
+
+
 def test_a_reader_that_goes_away_causes_no_traceback(url: str) -> None:
     with subprocess.Popen(
         [sys.executable, *COMMAND, url],

@@ -49,6 +49,7 @@ def threaded(url: str, compression: Compression) -> None:
     client.connect()
     typing = Typing(client)
     try:
+        typing.start()
         client.run_forever()
     except KeyboardInterrupt:
         client.close()
@@ -69,6 +70,7 @@ def gevent(url: str, compression: Compression) -> None:
     client.connect()
     gevent.signal_handler(signal.SIGINT, client.close)
     typing = Typing(client)
+    typing.start()
     client.run_forever()
     typing.join()
 
@@ -82,6 +84,7 @@ def on_loop(client_class: Any, url: str, compression: Compression) -> None:
         await client.connect()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, client.close)
         typing = Typing(client)
+        typing.start()
         await client.wait_closed()
         typing.join()
 
@@ -120,6 +123,9 @@ class Typing:
         self._client = client
         self._ended = Event()
         self._thread = Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Start to read."""
         self._thread.start()
 
     def join(self) -> None:
