@@ -28,7 +28,7 @@ UNIT := not autobahn and not browser and not interop and not stress and not fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv check format test unit wsaccel sanitize hostile control interop peers autobahn \
-	wstest fuzz soak benchmark benchmark-targets benchmark-full clean
+	wstest fuzz soak docs benchmark benchmark-targets benchmark-full clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -133,6 +133,9 @@ fuzz: venv  ## look longer for input that is read wrong (COUNT, SEED, SECONDS, T
 soak: venv  ## run 10 000 connections for ten minutes, and judge the server (SECONDS, ENGINE)
 	$(BIN)/python -m test.soak --seconds $(SECONDS) --engine $(ENGINE) \
 		--report docs/soak$(if $(filter-out standalone,$(ENGINE)),-$(ENGINE)).md
+
+docs: venv  ## build the documentation into docs/_build/html
+	$(MAKE) -C docs html VENV=$(abspath $(VENV))
 
 # Each writes its page, with plots, of the machine that it ran on.
 BENCHMARK = $(BIN)/python -m benchmark.run --page docs/benchmarks.md \
