@@ -24,7 +24,7 @@ PYTEST := $(BIN)/python -m pytest -ra
 # Unit tests wait for sockets and programs, more than they compute.
 SEVERAL := -n 4 --dist loadgroup --no-loadscope-reorder
 AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--set '$(SET)' --shards 2)
-UNIT := not autobahn and not browser and not interop and not stress and not fuzz and not hostile
+UNIT := not autobahn and not browser and not interop and not stress and not fuzz and not hostile and not docs
 
 .DEFAULT_GOAL := help
 .PHONY: help demo venv check format test unit wsaccel sanitize hostile control interop peers autobahn \
@@ -57,7 +57,8 @@ test: venv wstest peers  ## run the whole test suite
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
 	$(PYTEST) -n 3 -m hostile $(PYTEST_ARGS)
 	$(PYTEST) -n 2 -m fuzz $(PYTEST_ARGS)
-	$(PYTEST) -m 'not ($(UNIT)) and not hostile and not fuzz' $(PYTEST_ARGS)
+	$(PYTEST) -n 2 -m docs $(PYTEST_ARGS)
+	$(PYTEST) -m 'not ($(UNIT)) and not hostile and not fuzz and not docs' $(PYTEST_ARGS)
 
 unit: venv  ## run the tests that need nothing but Python
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)

@@ -30,7 +30,7 @@ another. All take turns within every round, each time in a fresh process.
 the rounds and, in brackets, the least and the greatest. It is the figure to trust. Under 25 %
 between two proves nothing; overlapping spreads prove nothing. Throughput and latency also depend
 on the load generator and on what else ran: **both waited** is how long both were ready to run
-while something else had their core. [benchmark/README.md](../benchmark/README.md) has more on how
+while something else had their core. `benchmark/README.md` has more on how
 to read this.
 
 `ws4py` is the standalone server and, among clients, the threaded one; `ws4py-pure` is the same

@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT))
 project = "ws4py"
 author = "the ws4py contributors"
 project_copyright = author
-release = version = re.search(
+release = re.search(
     r'^__version__ = "(.+)"', (ROOT / "ws4py/__init__.py").read_text(encoding="utf-8"), re.MULTILINE
 )[1]
 
@@ -29,11 +29,12 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
-autodoc_inherit_docstrings = True
+napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 
 #: Names of other projects, of the standard library, and of what is private: they have no page here.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!ws4py\.).*"),
     (r"py:.*", r".*\._.*"),
+    (r"py:.*", r"ws4py\.(masking\.Method|transport\.Endpoint)"),
 ]

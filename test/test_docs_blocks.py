@@ -12,6 +12,8 @@ import pytest
 from test.reader import Reader, blocks_of
 from test.test_cli import ROOT
 
+pytestmark = pytest.mark.docs
+
 PAGES = sorted(
     page.relative_to(ROOT)
     for page in [ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]

@@ -19,6 +19,7 @@ __all__ = [
     "split_list",
 ]
 
+#: A pattern of a token (:rfc:`7230#section-3.2.6`).
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 is_token = re.compile(TOKEN).fullmatch
 _match_parameter = re.compile(rf'({TOKEN})(?:[ \t]*=[ \t]*({TOKEN}|"(?:[^"\\]|\\.)*"))?').fullmatch

@@ -18,6 +18,7 @@ from ws4py.limits import Limits
 
 __all__ = ["Fields", "Head", "HeadReader", "build_head", "make_environ"]
 
+#: Names and values of header fields, in their order.
 Fields = list[tuple[str, str]]
 
 # Space around the value is left to strip(): two repeats that both match it would try, before they

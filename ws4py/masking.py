@@ -35,6 +35,7 @@ def _find_speedups() -> ModuleType | None:
     return _speedups
 
 
+#: The compiled module, or None.
 speedups = _find_speedups()
 
 

@@ -1,15 +1,18 @@
-"""The client for asyncio's loop, and uvloop's.
+"""The client for asyncio's loop, and uvloop's::
 
-import asyncio
-from ws4py.client.asyncioclient import WebSocketClient
+    import asyncio
+    from ws4py.client.asyncioclient import WebSocketClient
 
-async def main():
-    async with WebSocketClient("ws://localhost:9000/") as ws:
-        await ws.send("hello")
-        async for message in ws:
-            print(message)
+    async def main():
+        async with WebSocketClient("ws://localhost:9000/") as ws:
+            await ws.send("hello")
+            async for message in ws:
+                print(message)
+                break
 
-asyncio.run(main())
+    asyncio.run(main())
+
+Or override the callbacks, which may be coroutine functions.
 """
 
 from __future__ import annotations

@@ -27,9 +27,8 @@ class TornadoWebSocketClient(WebSocketClient):
 
     Args:
         io_loop: The loop; by default the current one.
-        url, protocols, extensions, heartbeat_freq, ssl_options, headers, exclude_headers,
-            ssl_context, open_timeout, compression: As for
-            :class:`ws4py.client.WebSocketBaseClient`.
+
+    The other arguments are those of :class:`ws4py.client.WebSocketBaseClient`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""WebSocket for CherryPy: a tool that upgrades connections, and a plugin that drives them.
+"""WebSocket for CherryPy: a tool that upgrades connections, and a plugin that drives them::
 
     import cherrypy
     from ws4py.server.cherrypyserver import WebSocketPlugin, WebSocketTool

@@ -1,6 +1,6 @@
 """WebSocket for the WSGI server of the standard library, for tests and demonstrations.
 
-It takes one handshake at a time; after that a manager drives the connection.
+It takes one handshake at a time; after that a manager drives the connection::
 
     from wsgiref.simple_server import make_server
     from ws4py.websocket import EchoWebSocket

@@ -1,0 +1,127 @@
+"""The documentation builds, its links lead somewhere, and the reference has every public name."""
+
+from __future__ import annotations
+
+import pkgutil
+import posixpath
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+import ws4py
+from test.reader import Block, Reader
+from test.test_cli import ROOT
+
+sphinx = pytest.importorskip("sphinx", reason="Sphinx is not installed")
+inventory = pytest.importorskip("sphinx.util.inventory")
+
+pytestmark = pytest.mark.docs
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the pages; a warning of Sphinx fails."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "docs", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+class Page(HTMLParser):
+    """Where a page leads, and what can be led to on it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id":
+                self.anchors.add(value or "")
+            elif name == "src" or (name == "href" and tag != "link"):
+                self.links.append(value or "")
+
+
+def dead_links(pages: dict[str, Page], site: Path) -> Iterator[tuple[str, str]]:
+    for name, page in pages.items():
+        for link in page.links:
+            url = urlsplit(link)
+            path = posixpath.join(posixpath.dirname(name), unquote(url.path)) if url.path else name
+            target = posixpath.normpath(path)
+            anchors = pages[target].anchors if target in pages else {unquote(url.fragment)}
+            is_there = (site / target).is_file() and {unquote(url.fragment)} - {""} <= anchors
+            if not (url.scheme or url.netloc or is_there):
+                yield name, link
+
+
+def test_every_link_inside_the_documentation_leads_somewhere(site: Path) -> None:
+    pages = {
+        path.relative_to(site).as_posix(): Page(path.read_text(encoding="utf-8"))
+        for path in site.rglob("*.html")
+    }
+    assert len(pages) > 40
+    assert list(dead_links(pages, site)) == []
+
+
+def test_the_pages_name_the_version_of_the_package(site: Path) -> None:
+    assert f"ws4py {ws4py.__version__}" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def public_names() -> Iterator[str]:
+    """Yield the full name of everything that a public module exports."""
+    modules = pkgutil.walk_packages(ws4py.__path__, "ws4py.")
+    for name in ["ws4py", *(module.name for module in modules)]:
+        if "._" not in name:
+            yield from (f"{name}.{each}" for each in getattr(import_module(name), "__all__", ()))
+
+
+def test_the_reference_has_every_public_name(site: Path) -> None:
+    with (site / "objects.inv").open("rb") as file:
+        found = inventory.InventoryFile.load(file, "", posixpath.join)
+    documented = {name for kind, names in found.items() if kind.startswith("py:") for name in names}
+    assert {*public_names()} - documented == set()
+
+
+#: Modules whose docstring has a program.
+SERVES = ["ws4py.server.cherrypyserver", "ws4py.server.wsgirefserver"]
+
+
+def program_of(module: str) -> str:
+    found = re.search(r"::\n\n((?: {4}.*\n|\n)+)", import_module(module).__doc__ or "")
+    assert found, f"{module} shows no program"
+    return re.sub(r"^ {4}", "", found[1], flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", SERVES)
+def test_the_server_in_a_docstring_serves(module: str, tmp_path: Path) -> None:
+    text = program_of(module).replace("make_server('',", "make_server('localhost',")
+    path = "ws" if "/ws" in text else ""
+    with Reader(tmp_path) as reader:
+        reader.read(Block("python", text, {"file": "program.py", "serves": "9000"}))
+        talk = f"$ python -m ws4py connect ws://localhost:9000/{path}\nhello\n< hello\n"
+        reader.read(Block("console", talk, {}))
+
+
+def test_the_client_in_a_docstring_receives_its_echo(tmp_path: Path) -> None:
+    text = program_of("ws4py.client.asyncioclient")
+    server = "$ python -m ws4py serve --port 9000\n"
+    with Reader(tmp_path) as reader:
+        reader.read(Block("console", server, {"serves": "9000"}))
+        reader.read(Block("python", text, {"file": "program.py", "runs": ""}))
+        reader.read(Block("text", "hello\n", {"prints": ""}))
