@@ -325,7 +325,9 @@ class Frame:
         body: The payload; still masked in a frame that was parsed, see :meth:`unmask`.
         masking_key: Four bytes, or None for a frame that is not masked.
         fin: 1 in the last frame of a message, else 0.
-        rsv1, rsv2, rsv3: The reserved bits, 0 or 1.
+        rsv1: The first reserved bit, 0 or 1.
+        rsv2: The second.
+        rsv3: The third.
 
     Raises:
         TypeError: ``body`` is not bytes.

@@ -91,7 +91,8 @@ class Stream:
     Attributes:
         message: The data message that is being received, or has been received and not yet taken:
             set this to None to take it.
-        pings, pongs: Lists of the control messages that were received.
+        pings: A list of the Pings that were received.
+        pongs: A list of the Pongs that were received.
         closing: The peer's :class:`CloseControlMessage`; its ``reason`` is bytes.
         errors: At most one :class:`CloseControlMessage`: how the peer broke the protocol.
         limits: A :class:`ws4py.limits.Limits`.

@@ -38,7 +38,9 @@ class WebSocket(Receiver):
 
     Attributes:
         stream: The :class:`ws4py.streaming.Stream`; None once ``closed`` has returned.
-        close_code, close_reason: What ``closed`` was called with; None before.
+        close_code: What ``closed`` was called with; None before.
+        close_reason: The same; a str.
+        close_sent: Whether our Close has been decided on.
         close_received: Whether the peer has sent its Close.
         limits: A :class:`ws4py.limits.Limits`; set it on the class or the object.
     """

@@ -45,8 +45,9 @@ class WebSocketASGIApplication:
         handler_cls: The class of the websockets; or a dict of paths and classes, where other paths
             are answered with 404. Callbacks may be coroutine functions in subclasses of
             :class:`ws4py.async_websocket.WebSocket`. The scope is in ``environ["asgi.scope"]``.
-        protocols, extensions, origins: As for
-            :class:`ws4py.server.standalone.WebSocketServer`.
+        protocols: As for :class:`ws4py.server.standalone.WebSocketServer`.
+        extensions: The same.
+        origins: The same.
         limits: The :class:`ws4py.limits.Limits` of the websockets; None leaves their class's. The
             host has its own beside them.
         heartbeat_freq: Without effect: the host's options tell how often it sends Pings.

@@ -275,10 +275,14 @@ def serve(
         handler_cls: The class of the websockets; or a dict of paths and classes, where other paths
             are answered with 404. Callbacks may be coroutine functions in subclasses of
             :class:`ws4py.async_websocket.WebSocket`.
-        host, port, sock, backlog, reuse_port: As ``loop.create_server`` takes them.
+        host: The address to listen on, as ``loop.create_server`` takes it; so are the next one,
+            ``sock``, ``backlog`` and ``reuse_port``.
+        port: The port to listen on; 0 for any that is free.
         ssl: A server's context, for TLS.
-        protocols, extensions, origins, limits: As for
-            :class:`ws4py.server.standalone.WebSocketServer`.
+        protocols: As for :class:`ws4py.server.standalone.WebSocketServer`; so are the next three.
+        extensions: The extensions that ``handler_cls`` implements.
+        origins: The values of Origin that are allowed.
+        limits: The :class:`ws4py.limits.Limits`.
         heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own; 0 or None for
             no heartbeat.
         http: A WSGI application that answers requests which ask for no upgrade. It is called in
