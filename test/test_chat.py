@@ -9,13 +9,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from test.helpers import TIMEOUT
-from test.test_cli import Client, Program
+from test.test_cli import ROOT, Client, Program
 
 
 class Chatting(Program):
@@ -63,16 +64,22 @@ def test_the_page_is_at_the_address_that_is_printed(chat: Chatting) -> None:
         assert b"<title>Chat</title>" in response.read()
 
 
-def test_the_page_takes_nothing_from_elsewhere(chat: Chatting) -> None:
-    with urllib.request.urlopen(chat.url, timeout=TIMEOUT) as response:
-        page = response.read()
-    assert b"//" not in page.replace(b"  // ", b"")
-    assert b"innerHTML" not in page
+@pytest.mark.parametrize("path", sorted((ROOT / "example/static").iterdir()), ids=lambda p: p.name)
+def test_what_a_page_is_made_of_is_served_and_takes_nothing_from_elsewhere(
+    chat: Chatting, path: Path
+) -> None:
+    with urllib.request.urlopen(f"{chat.url}static/{path.name}", timeout=TIMEOUT) as response:
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'")
+        served = response.read()
+    assert served == path.read_bytes()
+    for forbidden in (b"://", b"innerHTML", b"outerHTML", b"insertAdjacentHTML", b"document.write"):
+        assert forbidden not in served
 
 
-def test_there_is_no_other_page(chat: Chatting) -> None:
+@pytest.mark.parametrize("path", ["favicon.ico", "static/", "static/../pages.py", "pages.py"])
+def test_there_is_no_other_page(chat: Chatting, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{chat.url}favicon.ico", timeout=TIMEOUT)
+        urllib.request.urlopen(f"{chat.url}{path}", timeout=TIMEOUT)
     refused.value.close()
     assert refused.value.code == 404
 
