@@ -10,7 +10,7 @@ import json
 from contextlib import suppress
 from urllib.parse import parse_qs
 
-from pages import address, site
+from pages import address, is_own_page, site
 
 from ws4py.limits import Limits
 from ws4py.server.standalone import WebSocketServer
@@ -25,8 +25,7 @@ class Chat(WebSocket):
     name = ""
 
     def opened(self):
-        # Only our own page may take part: a browser tells in Origin whose page it is.
-        if self.environ.get("HTTP_ORIGIN") != f"http://{self.environ['HTTP_HOST']}":
+        if not is_own_page(self.environ):
             self.close(1008, "Only the page of this server may take part")
             return
         self.take_name(*parse_qs(self.environ["QUERY_STRING"]).get("name", []))

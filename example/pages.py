@@ -41,6 +41,12 @@ def address(scheme, host, port):
     return f"{scheme}://{shown}:{port}/"
 
 
+def is_own_page(environ):
+    """Say whether a page of this server asks: a browser tells in Origin whose page it is."""
+    own = f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}"
+    return environ.get("HTTP_ORIGIN") == own
+
+
 def decode(message):
     """Return the dict that a message has as JSON, or an empty one: anybody may send anything."""
     try:

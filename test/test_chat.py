@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import urllib.error
@@ -11,45 +10,26 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from test.helpers import TIMEOUT
-from test.test_cli import ROOT, Client, Program
+from test.pages import Announced, Peer
+from test.test_cli import ROOT, Program
 
 
-class Chatting(Program):
+class Chatting(Announced):
     """``example/chat.py``, once it accepts connections."""
 
     def __init__(self, *arguments: str) -> None:
-        super().__init__("-X", "dev", "example/chat.py", *(arguments or ("--port", "0")))
-        announced = self.line()
-        if announced is None:
-            self.__exit__()
-            raise AssertionError(self.errors)
-        self.url = announced[len("Open ") :]
+        super().__init__("chat.py", *arguments)
 
 
-class Person(Client):
-    """A tab of a browser, without the browser."""
+class Person(Peer):
+    """Somebody who takes part."""
 
-    def __init__(self, chat: Chatting, name: str | None = None, **options: Any):
-        query = "" if name is None else f"?name={quote(name)}"
-        super().__init__(chat.url.replace("http", "ws") + "ws" + query, **options)
-
-    def hear(self) -> dict[str, Any]:
-        """Return the next message of the server."""
-        kind, data = self.next_event()
-        assert kind == "text"
-        return json.loads(data)
-
-    def hears(self, **expected: Any) -> None:
-        """Read on until a message has what is expected."""
-        while True:
-            heard = self.hear()
-            if heard.items() >= expected.items():
-                return
+    def __init__(self, chat: Announced, name: str | None = None, **options: Any):
+        super().__init__(chat.url, "ws", name, **options)
 
 
 @pytest.fixture

@@ -13,6 +13,23 @@ export function make(name, text = "", kind = "") {
   return element;
 }
 
+/** Return the colours of custom properties in this theme, by name: a canvas knows no properties. */
+export function resolve(names) {
+  const probe = document.body.appendChild(make("i"));
+  const colours = {};
+  for (const name of names) {
+    probe.style.color = `var(--${name})`;
+    colours[name] = getComputedStyle(probe).color;
+  }
+  probe.remove();
+  return colours;
+}
+
+/** Call `back` whenever the theme changes between light and dark. */
+export function onTheme(back) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", back);
+}
+
 /** Say in words how the connection is. */
 export function state(words, isConnected) {
   const [status] = find("status");
