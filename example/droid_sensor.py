@@ -31,10 +31,13 @@ class Phone(WebSocketClient):
         print(f"closed: {code} {reason}")
 
 
-def reading(seconds):
-    """Return what the sensors of a phone in somebody's hand tell, ``seconds`` after the start."""
-    step = 2 * pi * 1.8 * seconds  # of 1.8 steps a second
-    turn = 2 * pi * seconds / 12
+def reading(seconds, foot):
+    """Return what the sensors of a phone in somebody's hand tell, ``seconds`` after the start.
+
+    ``foot`` is where in their walk they were then: no two people keep step.
+    """
+    step = 2 * pi * 1.8 * seconds + foot  # of 1.8 steps a second
+    turn = 2 * pi * seconds / 12 + foot
     alpha = (20 + 35 * sin(turn)) % 360
     beta = 35 + 6 * sin(step / 2) + random.gauss(0, 0.4)
     gamma = 12 * sin(turn * 2) + 3 * cos(step / 2) + random.gauss(0, 0.4)
@@ -70,11 +73,11 @@ def main():
         phone.connect()
     except (OSError, ValueError, HandshakeError) as error:
         parser.exit(1, f"phone: cannot connect to {options.url}: {error}\n")
-    begun = time.monotonic()
+    begun, foot = time.monotonic(), random.uniform(0, 4 * pi)
     sent = 0
     try:
         while sent < options.seconds * options.rate and not phone.terminated:
-            phone.send(json.dumps(reading(sent / options.rate)))
+            phone.send(json.dumps(reading(sent / options.rate, foot)))
             sent += 1
             phone.ended.wait(max(0, begun + sent / options.rate - time.monotonic()))
     except (KeyboardInterrupt, RuntimeError):  # the latter: it has ended since it was asked

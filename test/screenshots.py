@@ -18,7 +18,11 @@ from test.helpers import TIMEOUT
 from test.pages import Announced
 from test.test_browser import NAMES, OPTIONS
 from test.test_chat import Chatting, Person
-from test.test_cli import Program
+from test.test_cli import ROOT, Program
+
+#: Where the documentation has them, and how large each may be.
+IMAGES = ROOT / "docs/images"
+MOST_BYTES = 120 * 1024
 
 
 class Screen(NamedTuple):
@@ -137,12 +141,12 @@ def sensors(stack: ExitStack) -> Iterator[tuple[str, Any]]:
 PAGES = {"chat": chat, "board": board, "sensors": sensors}
 
 
-def take(browser: Any, make: Any, screen: Screen, theme: str, path: Path) -> None:
+def take(browser: Any, make: Any, screen: Screen, path: Path) -> None:
     """Take one picture."""
     with ExitStack() as stack, make(stack) as (url, prepare):
         context = browser.new_context(
             viewport={"width": screen.width, "height": screen.height},
-            color_scheme=theme,
+            color_scheme=screen.theme,
             has_touch=screen.is_phone,
             is_mobile=screen.is_phone,
         )
@@ -168,10 +172,10 @@ def main() -> None:
         for page, make in PAGES.items():
             for name, screen in SCREENS.items():
                 path = options.folder / f"{page}-{name}.png"
-                take(browser, make, screen, screen.theme, path)
+                take(browser, make, screen, path)
                 if options.all:
-                    other = OTHER[screen.theme]
-                    take(browser, make, screen, other, path.with_suffix(f".{other}.png"))
+                    other = screen._replace(theme=OTHER[screen.theme])
+                    take(browser, make, other, path.with_suffix(f".{other.theme}.png"))
         browser.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -46,6 +47,13 @@ def ends_in_one_line(program: Program, text: str) -> None:
     assert program.end() == 1
     assert program.errors.count("\n") == 1, program.errors
     assert text in program.errors
+
+
+def test_the_page_of_the_examples_links_to_each_of_them() -> None:
+    text = (ROOT / "example/README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)]+)\)", text))
+    assert {path.name for path in (ROOT / "example").glob("*.py")} <= linked
+    assert [link for link in linked if not (ROOT / "example" / link).exists()] == []
 
 
 class Counted(EchoWebSocket):

@@ -148,13 +148,11 @@ board.onblur = () => { cursor.hidden = true; lift("keys"); };
 
 NAMES.forEach((name, number) => {
   const input = make("input"), label = make("label");
-  Object.assign(input, {type: "radio", name: "colour", id: `c${number}`, value: number});
-  input.checked = number === 0;
-  label.htmlFor = input.id;
-  label.style.background = `var(--c${number})`;
-  label.append(make("span", name, "hidden"), number === NAMES.length - 1 ? "⌫" : "");
+  Object.assign(input, {type: "radio", name: "colour", value: number, checked: number === 0});
   label.title = name;
-  colours.append(input, label);
+  label.style.background = `var(--c${number})`;
+  label.append(input, make("span", name, "hidden"), number === NAMES.length - 1 ? "⌫" : "");
+  colours.append(label);
 });
 width.oninput = () => { thickness.textContent = width.value; };
 width.oninput();

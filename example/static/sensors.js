@@ -4,6 +4,7 @@ import {connect, find, make, onTheme, resolve, state} from "./page.js";
 import {turn} from "./tilt.js";
 
 const SECONDS = 10, RANGE = 13, MOST = 2000, TEXT_EVERY = 250;  // m/s²; readings; milliseconds
+const GUTTER = 28;  // pixels for the numbers of the scale
 const AXES = ["x", "y", "z"], ANGLES = ["Compass", "Front to back", "Left to right"];
 const [phones, said] = find("phones", "said");
 const empty = phones.appendChild(make("p", "No phone is sending yet.", "quiet"));
@@ -76,7 +77,7 @@ function plot({canvas, readings, offset}, now) {
     paint.fillStyle = colours.line;
     paint.fillRect(0, Math.round(y(value)), width, ratio);
     paint.fillStyle = colours.quiet;
-    paint.fillText(value === 0 ? "0 m/s²" : value, 0, y(value) - 3 * ratio);
+    paint.fillText(value, 0, y(value) - 3 * ratio);
   }
   paint.lineWidth = 2 * ratio;
   paint.lineJoin = "round";
@@ -84,7 +85,8 @@ function plot({canvas, readings, offset}, now) {
     paint.strokeStyle = colours[axis];
     paint.beginPath();
     for (const {at, acceleration} of readings) {
-      paint.lineTo(width * (1 - (now - offset - at) / SECONDS / 1000), y(acceleration[number]));
+      const age = (now - offset - at) / SECONDS / 1000;
+      paint.lineTo(width - age * (width - GUTTER * ratio), y(acceleration[number]));
     }
     paint.stroke();
   });
