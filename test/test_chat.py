@@ -2,53 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from test.helpers import TIMEOUT
-from test.test_cli import Client, Program
+from test.pages import Announced, Peer
+from test.test_cli import ROOT, Program
 
 
-class Chatting(Program):
+class Chatting(Announced):
     """``example/chat.py``, once it accepts connections."""
 
     def __init__(self, *arguments: str) -> None:
-        super().__init__("-X", "dev", "example/chat.py", *(arguments or ("--port", "0")))
-        announced = self.line()
-        if announced is None:
-            self.__exit__()
-            raise AssertionError(self.errors)
-        self.url = announced[len("Open ") :]
+        super().__init__("chat.py", *arguments)
 
 
-class Person(Client):
-    """A tab of a browser, without the browser."""
+class Person(Peer):
+    """Somebody who takes part."""
 
-    def __init__(self, chat: Chatting, name: str | None = None, **options: Any):
-        query = "" if name is None else f"?name={quote(name)}"
-        super().__init__(chat.url.replace("http", "ws") + "ws" + query, **options)
-
-    def hear(self) -> dict[str, Any]:
-        """Return the next message of the server."""
-        kind, data = self.next_event()
-        assert kind == "text"
-        return json.loads(data)
-
-    def hears(self, **expected: Any) -> None:
-        """Read on until a message has what is expected."""
-        while True:
-            heard = self.hear()
-            if heard.items() >= expected.items():
-                return
+    def __init__(self, chat: Announced, name: str | None = None, **options: Any):
+        super().__init__(chat.url, "ws", name, **options)
 
 
 @pytest.fixture
@@ -63,16 +44,22 @@ def test_the_page_is_at_the_address_that_is_printed(chat: Chatting) -> None:
         assert b"<title>Chat</title>" in response.read()
 
 
-def test_the_page_takes_nothing_from_elsewhere(chat: Chatting) -> None:
-    with urllib.request.urlopen(chat.url, timeout=TIMEOUT) as response:
-        page = response.read()
-    assert b"//" not in page.replace(b"  // ", b"")
-    assert b"innerHTML" not in page
+@pytest.mark.parametrize("path", sorted((ROOT / "example/static").iterdir()), ids=lambda p: p.name)
+def test_what_a_page_is_made_of_is_served_and_takes_nothing_from_elsewhere(
+    chat: Chatting, path: Path
+) -> None:
+    with urllib.request.urlopen(f"{chat.url}static/{path.name}", timeout=TIMEOUT) as response:
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'self'")
+        served = response.read()
+    assert served == path.read_bytes()
+    for forbidden in (b"://", b"innerHTML", b"outerHTML", b"insertAdjacentHTML", b"document.write"):
+        assert forbidden not in served
 
 
-def test_there_is_no_other_page(chat: Chatting) -> None:
+@pytest.mark.parametrize("path", ["favicon.ico", "static/", "static/../pages.py", "pages.py"])
+def test_there_is_no_other_page(chat: Chatting, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{chat.url}favicon.ico", timeout=TIMEOUT)
+        urllib.request.urlopen(f"{chat.url}{path}", timeout=TIMEOUT)
     refused.value.close()
     assert refused.value.code == 404
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.docs
 
 PAGES = sorted(
     page.relative_to(ROOT)
-    for page in [ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
+    for page in [ROOT / "CONTRIBUTING.md", ROOT / "example/README.md", *ROOT.glob("docs/**/*.md")]
     if "_build" not in page.parts
 )
 

@@ -42,7 +42,6 @@ SERVERS = [
 READY = {"cherrypy_server": "Bus STARTED"}
 CLIENTS = [
     ("threaded_client", set()),
-    ("manager_clients", set()),
     ("gevent_client", {"gevent"}),
     ("tornado_client", {"tornado"}),
     ("asyncio_client", set()),
