@@ -57,7 +57,7 @@ test: venv wstest peers  ## run the whole test suite
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
 	$(PYTEST) -n 3 -m hostile $(PYTEST_ARGS)
 	$(PYTEST) -n 2 -m fuzz $(PYTEST_ARGS)
-	$(PYTEST) -n 2 -m docs $(PYTEST_ARGS)
+	$(PYTEST) -n 4 -m docs $(PYTEST_ARGS)
 	$(PYTEST) -m 'not ($(UNIT)) and not hostile and not fuzz and not docs' $(PYTEST_ARGS)
 
 unit: venv  ## run the tests that need nothing but Python
