@@ -130,9 +130,10 @@ class WebSocket(websocket.WebSocket):
         super().close(code, reason)
         return self._room()
 
-    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
-        super()._close(code, reason, at_once)
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
+        begins = super()._close(code, reason, at_once)
         self._resume()  # Messages that nobody receives do not keep the peer's Close any more.
+        return begins
 
     # Receiving.
 

@@ -130,9 +130,11 @@ class Closing(Sender):
         Raises:
             ValueError: No Close frame can have that code.
         """
-        self._close(code, reason)
+        if not self._close(code, reason):
+            logger.debug("A websocket that is closing or has ended was closed again")
 
-    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
+        """Begin it; return False if that has been done, or the connection has ended."""
         if not self._connected and not self._over:
             raise RuntimeError("a client cannot be closed before it is connected")
         message = CloseControlMessage(code, reason)
@@ -140,13 +142,13 @@ class Closing(Sender):
             raise ValueError(f"{code} is not a code that a Close frame can have")
         stream = self.stream
         if not self._write_close(message.single(self._masks), at_once):
-            logger.debug("A websocket that is closing or has ended was closed again")
-            return
+            return False
         seconds = self.limits.close_timeout
         if seconds is not None:
             late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
             self._start_timer("_deadline", seconds, stream, late)
         self._settle()
+        return True
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""
