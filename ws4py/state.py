@@ -33,6 +33,7 @@ class State(Endpoint):
         "_deferred",
         "_deferred_size",
         "_deflater",
+        "_disconnected",
         "_draining",
         "_driver",
         "_ending",
@@ -64,6 +65,7 @@ class State(Endpoint):
         self._lock = Lock()
         self._visitors = Visitors(self._lock)
         self._driver = _THREAD_DRIVER
+        self._disconnected = True
         return self
 
     def __init__(self) -> None:
@@ -77,6 +79,8 @@ class State(Endpoint):
         # What compresses messages, if that was negotiated.
         self._deflater: Deflater | None = None
         self._over = self._close_sent = self._broken = False
+        # Whether close_connection() has been called for this connection.
+        self._disconnected = False
         # The connection is to end when the callback that runs has returned.
         self._ending = False
         # What the kernel said: the error itself would be a cycle, by its traceback.

@@ -77,6 +77,8 @@ class WebSocket(Receiver):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
+        if not self._disconnected and self._over:
+            self._disconnect(self.stream)
         with self._lock:
             self._visitors.wait_for_others(self._driver)
             self._reset()
