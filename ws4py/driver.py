@@ -101,6 +101,12 @@ class Driver(Protocol):
     def give_way(self) -> None:
         """Let others run, in a thread that may wait: what it does may be done for ever."""
 
+    def find_sleep(self) -> Callable[[float], object] | None:
+        """Return what waits for some seconds in the current thread, and lets others run there.
+
+        None if no others are to run there: the thread may be made to wait in any way.
+        """
+
     def read_on(self, websocket: Any) -> None:
         """Call ``websocket._read_on`` in the next turn, where the current thread may not wait."""
 
@@ -162,6 +168,10 @@ class Threads:
     def give_way(self) -> None:
         """Sleep for no time."""
         time.sleep(0)
+
+    def find_sleep(self) -> Callable[[float], object] | None:
+        """Return None: who waits is a thread."""
+        return None
 
     def read_on(self, websocket: Any) -> None:
         """Do nothing: who may wait goes on by itself."""

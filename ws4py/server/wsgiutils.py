@@ -36,6 +36,7 @@ import os
 from collections.abc import Iterable, Sequence
 from logging import getLogger
 from threading import Condition
+from time import monotonic
 from typing import Any, Callable, Union
 from wsgiref.util import is_hop_by_hop
 
@@ -56,6 +57,10 @@ logger = getLogger("ws4py")
 
 Environ = dict[str, Any]
 Manager = Union[WebSocketManager, Callable[[], WebSocketManager]]
+Sleep = Callable[[float], object]
+
+#: Seconds between two looks whether greenlets have ended.
+_LOOK = 0.02
 
 
 class WebSocketWSGIApplication:
@@ -325,21 +330,40 @@ class WebSocketWSGIApplication:
         with self._changed:
             self._drained_in = os.getpid()
             made = self._made if self._made_in == os.getpid() else None
+        sleep = self._find_sleep()
         if seconds is None:
             self.close_all()
         else:
-            self._drain_in(seconds)
+            self._drain_in(seconds, sleep or self._pause)
         # What has been dropped ends, unless its callback does not return.
         patience = None if seconds is None else GRACE
         if made is not None:
             made.stop(None if seconds is None else 0)
             made.join(patience)
             atexit.unregister(self.drain)
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._held, patience):
-                logger.error("Callbacks do not return: %d websockets are left", len(self._held))
+        self._wait_ended(patience, sleep)
+        if self._held:
+            logger.error("Callbacks do not return: %d websockets are left", len(self._held))
 
-    def _drain_in(self, seconds: float) -> None:
-        for pause in draining(lambda: self._websockets, seconds):
+    def _find_sleep(self) -> Sleep | None:
+        """Return what this thread is to wait in for greenlets, None if there are none of it."""
+        sleeps = (websocket._driver.find_sleep() for websocket in self._websockets)
+        return next(filter(None, sleeps), None)
+
+    def _drain_in(self, seconds: float, pause: Sleep) -> None:
+        for between in draining(lambda: self._websockets, seconds):
+            pause(between)
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def _wait_ended(self, seconds: float | None, sleep: Sleep | None) -> None:
+        """Wait until no websocket is held, for ``seconds`` at most if there is a limit."""
+        if sleep is None:
             with self._changed:
-                self._changed.wait(pause)
+                self._changed.wait_for(lambda: not self._held, seconds)
+            return
+        end = None if seconds is None else monotonic() + seconds
+        while self._held and (end is None or monotonic() < end):
+            sleep(_LOOK)
