@@ -1,4 +1,4 @@
-"""The websockets of an application: those under a hub."""
+"""The websockets of an application: those of servers that know it, and those under a hub."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from gevent import pywsgi
 from test.conformance import TEXT, Echo, Peer
 from test.engines.gevent_ import Hub
 from test.helpers import HANDSHAKE, TIMEOUT, eventually, raw_connection
+from test.regressions import wsgiref_server
+from test.test_wsgiutils import call, environ_of
+from ws4py.server import geventserver
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import WebSocket
 
@@ -43,12 +46,24 @@ def under_gevent(server_class: Any, application: Any) -> Iterator[tuple[int, Cal
 
 
 @contextmanager
+def gevent(application: Any) -> Iterator[tuple[int, Call]]:
+    with under_gevent(geventserver.WSGIServer, application) as serving:
+        yield serving
+
+
+@contextmanager
 def pywsgi_(application: Any) -> Iterator[tuple[int, Call]]:
     with under_gevent(pywsgi.WSGIServer, application) as serving:
         yield serving
 
 
-@pytest.fixture(params=[pywsgi_], ids=["gevent.pywsgi"])
+@contextmanager
+def wsgiref(application: Any) -> Iterator[tuple[int, Call]]:
+    with wsgiref_server(application) as port:
+        yield port, lambda function, *arguments: function(*arguments)
+
+
+@pytest.fixture(params=[gevent, pywsgi_, wsgiref], ids=["gevent", "gevent.pywsgi", "wsgiref"])
 def served(request: pytest.FixtureRequest) -> Iterator[Any]:
     """An application, what connects a peer to it, and what calls a function where it runs."""
     application = WebSocketWSGIApplication(handler_cls=EchoSocket)
@@ -140,3 +155,29 @@ def test_nothing_is_accepted_once_it_was_drained(served: Any) -> None:
     sock, head = raw_connection(port, HANDSHAKE)
     with sock:
         assert b" 503 " in head
+
+
+@pytest.mark.parametrize("serving", [gevent, wsgiref])
+def test_one_that_was_let_in_just_before_is_closed_at_once(serving: Any) -> None:
+    class Late(EchoSocket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            application.drain()
+
+    application = WebSocketWSGIApplication(handler_cls=Late)
+    with serving(application) as (port, _):
+        sock, _ = raw_connection(port)
+        with sock:
+            assert_told(Peer(sock, masks=True))
+
+
+def test_one_that_was_never_run_is_not_waited_for() -> None:
+    application = WebSocketWSGIApplication()
+    environ = environ_of()
+    call(application, environ)
+    websocket = environ["ws4py.websocket"]
+    assert application._websockets == []
+    websocket.terminate()
+    websocket.run()
+    assert application._websockets == []
+    application.drain()

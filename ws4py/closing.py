@@ -313,3 +313,5 @@ class Closing(Sender):
             self._sock = self._transport = self.stream = self.environ = self._deflater = None
             self.buf, self._chunk = b"", None
         driver.ended(self)
+        if self._keeper is not None:
+            self._keeper._discard(self)

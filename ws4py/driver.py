@@ -24,6 +24,7 @@ __all__ = [
     "UNDECIDED",
     "Cancellable",
     "Driver",
+    "Keeper",
     "ThreadDriver",
     "Threads",
     "Visitors",
@@ -137,6 +138,16 @@ class Driver(Protocol):
 
     def ended(self, websocket: Any) -> None:
         """Called when the ``closed`` of ``websocket`` has returned."""
+
+
+class Keeper(Protocol):
+    """Who else is told of a connection: what has made it, and does not drive it."""
+
+    def _add(self, websocket: Any) -> None:
+        """Called before ``opened``."""
+
+    def _discard(self, websocket: Any) -> None:
+        """Called when ``closed`` has returned, and all been let go of."""
 
 
 class Threads:

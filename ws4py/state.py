@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, Callable, TypeVar
 
 from ws4py.deflate import Deflater
-from ws4py.driver import Driver, ThreadDriver, Visitors
+from ws4py.driver import Driver, Keeper, ThreadDriver, Visitors
 from ws4py.framing import Fragments, Sendable
 from ws4py.transport import Endpoint
 
@@ -42,6 +42,7 @@ class State(Endpoint):
         "_gathered",
         "_gathered_size",
         "_gatherer",
+        "_keeper",
         "_lock",
         "_outgoing",
         "_over",
@@ -58,6 +59,7 @@ class State(Endpoint):
     _lock: Lock
     _visitors: Visitors
     _driver: Driver
+    _keeper: Keeper | None
 
     def __new__(cls: type[Self], *_args: Any, **_kwargs: Any) -> Self:
         """Make what stays when the object begins anew: others may hold the lock, or wait for it."""
@@ -66,6 +68,7 @@ class State(Endpoint):
         self._visitors = Visitors(self._lock)
         self._driver = _THREAD_DRIVER
         self._disconnected = True
+        self._keeper = None
         return self
 
     def __init__(self) -> None:

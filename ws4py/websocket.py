@@ -127,6 +127,8 @@ class WebSocket(Receiver):
         if self._opened:
             return
         self._opened = True
+        if self._keeper is not None:
+            self._keeper._add(self)
         self._note_addresses()
         self._busy = self._driver.get_ident()
         try:
