@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,8 +20,9 @@ from test.helpers import (
     read_to_end,
     url_of,
 )
-from test.regressions import close_code, driven_by_thread, on_both_drivers, read_frame
+from test.regressions import close_code, on_both_drivers, read_frame, socket_pair
 from ws4py.client.threadedclient import WebSocketClient
+from ws4py.manager import WebSocketManager
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -147,17 +149,46 @@ def test_a_close_that_terminates_ends_the_connection(driven: Any) -> None:
         assert websocket.all_events() == [("opened",), ("closed", 4000, "")]
 
 
-def test_a_call_of_the_programs_own_counts_as_the_one_of_close_connection() -> None:
+@on_both_drivers
+@pytest.mark.parametrize("where", ["opened", "received_message"])
+def test_close_connection_in_a_callback_counts_as_its_one_call_and_leads_to_closed(
+    driven: Any, where: str
+) -> None:
     class Leaving(Cleaning):
+        def opened(self) -> None:
+            super().opened()
+            if where == "opened":
+                self.close_connection()
+
         def received_message(self, message: Any) -> None:
             self.close_connection()
 
-    with driven_by_thread(Leaving) as (websocket, peer):
-        peer.sendall(frame(1, b"go"))
-        assert read_to_end(peer) == b""
+    with driven(Leaving) as (websocket, peer):
+        with suppress(BrokenPipeError):
+            peer.sendall(frame(1, b"go"))
+        with suppress(ConnectionResetError):
+            assert read_to_end(peer) == b""
         eventually(lambda: websocket.stream is None)
         events = [event[0] for event in websocket.all_events()]
         assert events == ["opened", "close_connection", "closed"]
+
+
+def test_close_connection_in_opened_under_a_manager_that_has_not_started_leads_to_closed() -> None:
+    class Leaving(RecordingWebSocket):
+        def opened(self) -> None:
+            super().opened()
+            self.close_connection()
+            self.events.put(("returns",))
+
+    manager = WebSocketManager()
+    with socket_pair() as (ours, theirs):
+        websocket = Leaving(ours)
+        manager.add(websocket)
+        assert read_to_end(theirs) == b""
+        events = [event[0] for event in websocket.all_events()]
+        assert events == ["opened", "returns", "closed"]
+        assert len(manager) == 0
+    manager.stop()
 
 
 def test_a_connection_that_nobody_reads_ends_in_a_call_of_close_connection_once() -> None:
