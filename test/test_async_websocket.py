@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from test.aio import CLOSE, PING, PONG, TEXT, eventually, on_loops, peer_of, run, serving
+from test.aio import CLOSE, PING, PONG, TEXT, eventually, on_loops, peer_of, run, serving, url_of
 from ws4py.async_websocket import EchoWebSocket, WebSocket
+from ws4py.client.asyncioclient import WebSocketClient
 from ws4py.limits import Limits
 
 HASTY = Limits(close_timeout=0.2)
@@ -408,3 +409,85 @@ def test_what_ends_the_program_within_a_callback_is_not_told_of_besides(
         asyncio.run(until_it_ends())
     gc.collect()
     assert not caplog.records
+
+
+class ClosingLater(Recording):
+    """Has a ``close`` that is a coroutine function, and closes once the gate is open."""
+
+    closes = True
+
+    async def opened(self) -> None:
+        """Do nothing."""
+
+    async def closed(self, code: int, reason: str | None = None) -> None:
+        self.events.append(("closed", code))
+
+    async def close(self, code: int = 1000, reason: Any = "") -> None:  # type: ignore[override]
+        await self.note(("close", code))
+        if self.closes:
+            await super().close(4009, reason)
+
+
+@on_loops
+async def test_a_close_that_is_a_coroutine_function_answers_the_peers_when_it_does() -> None:
+    async with serving(ClosingLater) as server, peer_of(server) as peer:
+        peer.send((CLOSE, b"\x0f\xa1"), (TEXT, b"nothing may follow"), (CLOSE, b""))
+        await eventually(lambda: made and made[0].events)
+        assert made[0].close_received
+        made[0].gate.set()
+        assert await peer.close_code() == 4009
+        await peer.expect_end()
+    assert made[0].events == [*done(("close", 4001)), ("closed", 4001)]
+
+
+@on_loops
+async def test_a_close_that_is_a_coroutine_function_and_does_not_close_has_the_answer_follow() -> (
+    None
+):
+    class Looks(ClosingLater):
+        closes = False
+
+    async with serving(Looks) as server, peer_of(server) as peer:
+        peer.send_close(4001)
+        await eventually(lambda: made and made[0].events)
+        made[0].gate.set()
+        assert await peer.close_code() == 4001
+        await peer.expect_end()
+    assert made[0].events == [*done(("close", 4001)), ("closed", 4001)]
+
+
+@on_loops
+async def test_a_peer_that_leaves_while_its_close_is_being_answered_is_let_go_of() -> None:
+    async with serving(ClosingLater) as server, peer_of(server) as peer:
+        peer.send_close(4001)
+        await eventually(lambda: made and made[0].events)
+        peer.leave()
+        made[0].gate.set()
+        await eventually(lambda: made[0].stream is None)
+    assert made[0].events == [*done(("close", 4001)), ("closed", 4001)]
+
+
+@on_loops
+async def test_a_client_whose_closed_connects_again_lets_go_of_its_old_connection_first() -> None:
+    class Client(WebSocketClient):
+        connections = 0
+
+        async def opened(self) -> None:
+            self.connections += 1
+            self.close()
+
+        async def closed(self, code: int, reason: str | None = None) -> None:
+            events.append(("closed", self.connections))
+            if self.connections < 2:
+                await self.connect()
+
+        def close_connection(self) -> None:
+            events.append(("close_connection", self.connections))
+            super().close_connection()
+
+    events: list[Any] = []
+    async with serving(EchoWebSocket) as server:
+        client = Client(url_of(server))
+        await client.connect()
+        await eventually(lambda: len(events) == 4 and client.stream is None)
+    assert events == [(what, n) for n in (1, 2) for what in ("closed", "close_connection")]

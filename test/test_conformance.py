@@ -18,6 +18,7 @@ from test.conformance.ending import Ending
 from test.conformance.engine import Row
 from test.conformance.failing import Failing
 from test.conformance.messages import Messages
+from test.conformance.overriding import Overriding
 from test.conformance.serving import Serving
 from test.conformance.slow import SlowConsumers
 from test.engines.skips import SKIPS
@@ -30,9 +31,9 @@ ROLES |= {f"plain_{name}": roles for name, roles in ROLES.items()}
 
 #: Cases of the class for a server and for a client, over ws, and as many over wss: counted by hand
 #: when a test is added, so that none gets lost unnoticed.
-CASES = {False: 83, True: 74}
+CASES = {False: 87, True: 78}
 #: Cases over ws alone.
-PLAIN_CASES = {False: 7, True: 7}
+PLAIN_CASES = {False: 11, True: 11}
 
 #: How many cases each engine has run, and has left out as SKIPS has it, by its name.
 ran: Counter[str] = Counter()
@@ -72,7 +73,16 @@ server_link = client_link = plain_link = plain_server_link = plain_client_link =
 
 
 class TestConformance(
-    Messages, Compressing, Closing, Failing, Ending, SlowConsumers, Serving, Connecting, Row
+    Messages,
+    Compressing,
+    Closing,
+    Overriding,
+    Failing,
+    Ending,
+    SlowConsumers,
+    Serving,
+    Connecting,
+    Row,
 ):
     """What a WebSocket does, whoever moves its bytes."""
 

@@ -377,8 +377,8 @@ class Connection(Threads, asyncio.Protocol):
         return Timer(self.loop, seconds, callback, self._thread == get_ident())
 
     def may_close(self, websocket: WebSocket) -> bool:
-        """Say whether this thread may close the descriptor: the loop does so."""
-        return False
+        """Say whether this thread may close the connection: the loop's, from ``closed`` on."""
+        return self._released and self._thread == get_ident()
 
     def finish(self, websocket: WebSocket) -> None:
         """End a websocket, in the loop's thread; after the callback it is in."""

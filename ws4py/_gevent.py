@@ -199,6 +199,10 @@ class GreenletDriver(ThreadDriver):
         else:
             super().give_way()
 
+    def find_sleep(self) -> Callable[[float], object] | None:
+        """Return what waits in the hub, if this is its thread."""
+        return gevent.sleep if self._is_here else None
+
     def drain(self, websocket: Any) -> None:
         """Write what is queued, in a greenlet of its own."""
         self.call_here(gevent.spawn, websocket._write_out)

@@ -130,9 +130,12 @@ class WebSocket(websocket.WebSocket):
         super().close(code, reason)
         return self._room()
 
-    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
-        super()._close(code, reason, at_once)
+    _our_close = close
+
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
+        begins = super()._close(code, reason, at_once)
         self._resume()  # Messages that nobody receives do not keep the peer's Close any more.
+        return begins
 
     # Receiving.
 
@@ -300,6 +303,12 @@ class WebSocket(websocket.WebSocket):
         return self._task is not None or (
             self._receives and bool(self._inbox) and not self._close_sent
         )
+
+    def _is_answering(self) -> bool:
+        if self._task is None:
+            return False
+        self._unhandled = self._paused = True  # The Close is handled again when that has ended.
+        return True
 
     def _handle(self, stream: Stream) -> None:
         super()._handle(stream)

@@ -123,6 +123,9 @@ class Closing(Sender):
         The Close goes behind what has been sent. The peer then has ``limits.close_timeout``
         seconds to end the connection. Calls after the first one do nothing.
 
+        One that a class overrides is called to answer the peer's Close, too, with the peer's code
+        and reason; if it does not close, the answer is the ordinary one.
+
         Args:
             code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 for an empty Close.
             reason: For the peer; cut to 123 bytes.
@@ -130,9 +133,14 @@ class Closing(Sender):
         Raises:
             ValueError: No Close frame can have that code.
         """
-        self._close(code, reason)
+        # To a peer that has closed, the rest of a fragmented message means nothing.
+        if not self._close(code, reason, at_once=self.close_received):
+            logger.debug("A websocket that is closing or has ended was closed again")
 
-    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> None:
+    _our_close: Any = close  # as long as no program overrides it
+
+    def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
+        """Begin it; return False if that has been done, or the connection has ended."""
         if not self._connected and not self._over:
             raise RuntimeError("a client cannot be closed before it is connected")
         message = CloseControlMessage(code, reason)
@@ -140,13 +148,13 @@ class Closing(Sender):
             raise ValueError(f"{code} is not a code that a Close frame can have")
         stream = self.stream
         if not self._write_close(message.single(self._masks), at_once):
-            logger.debug("A websocket that is closing or has ended was closed again")
-            return
+            return False
         seconds = self.limits.close_timeout
         if seconds is not None:
             late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
             self._start_timer("_deadline", seconds, stream, late)
         self._settle()
+        return True
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""
@@ -216,8 +224,12 @@ class Closing(Sender):
         """Shut the socket down and close it; errors do not matter.
 
         If another thread reads it, that one closes it.
+
+        One that a class overrides is called at the end of each connection, once, after ``closed``;
+        not if a call of the program's own has come here before.
         """
         self._write_deferred()
+        self._disconnected = True
         self._sock = None
         transport = self._transport
         if transport is None:
@@ -228,6 +240,24 @@ class Closing(Sender):
             transport.close()
         else:
             transport.shutdown()
+
+    _our_close_connection: Any = close_connection
+
+    def _disconnect(self, stream: Stream) -> None:
+        """Call a ``close_connection`` of the program's, once for the connection of ``stream``."""
+        if self.close_connection == self._our_close_connection:
+            return
+        with self._lock:
+            is_due = self.stream is stream and not self._disconnected
+            if is_due:
+                self._disconnected = True
+        if not is_due:
+            return
+        with self._visitors.visit(self._driver.get_ident()):
+            try:
+                self.close_connection()
+            except Exception:
+                logger.exception("An exception in close_connection()")
 
     def terminate(self) -> None:
         """End the connection now, without a closing handshake, and call ``closed``.
@@ -270,6 +300,12 @@ class Closing(Sender):
             let_go()
 
     def _let_go(self, driver: Driver, stream: Stream, transport: Transport | None) -> None:
+        try:
+            self._disconnect(stream)
+        finally:
+            self._forget(driver, stream, transport)
+
+    def _forget(self, driver: Driver, stream: Stream, transport: Transport | None) -> None:
         if transport is not None:
             transport.close()
         stream._cleanup()
@@ -277,3 +313,5 @@ class Closing(Sender):
             self._sock = self._transport = self.stream = self.environ = self._deflater = None
             self.buf, self._chunk = b"", None
         driver.ended(self)
+        if self._keeper is not None:
+            self._keeper._discard(self)

@@ -24,6 +24,7 @@ __all__ = [
     "UNDECIDED",
     "Cancellable",
     "Driver",
+    "Keeper",
     "ThreadDriver",
     "Threads",
     "Visitors",
@@ -101,6 +102,12 @@ class Driver(Protocol):
     def give_way(self) -> None:
         """Let others run, in a thread that may wait: what it does may be done for ever."""
 
+    def find_sleep(self) -> Callable[[float], object] | None:
+        """Return what waits for some seconds in the current thread, and lets others run there.
+
+        None if no others are to run there: the thread may be made to wait in any way.
+        """
+
     def read_on(self, websocket: Any) -> None:
         """Call ``websocket._read_on`` in the next turn, where the current thread may not wait."""
 
@@ -133,6 +140,16 @@ class Driver(Protocol):
         """Called when the ``closed`` of ``websocket`` has returned."""
 
 
+class Keeper(Protocol):
+    """Who else is told of a connection: what has made it, and does not drive it."""
+
+    def _add(self, websocket: Any) -> None:
+        """Called before ``opened``."""
+
+    def _discard(self, websocket: Any) -> None:
+        """Called when ``closed`` has returned, and all been let go of."""
+
+
 class Threads:
     """Who waits is a thread, and the heartbeat is one.
 
@@ -162,6 +179,10 @@ class Threads:
     def give_way(self) -> None:
         """Sleep for no time."""
         time.sleep(0)
+
+    def find_sleep(self) -> Callable[[float], object] | None:
+        """Return None: who waits is a thread."""
+        return None
 
     def read_on(self, websocket: Any) -> None:
         """Do nothing: who may wait goes on by itself."""

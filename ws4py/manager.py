@@ -358,6 +358,8 @@ class WebSocketManager(Threads, Thread):
                 return
             del self.websockets[websocket._fd]
         self.loop.unwatch(websocket._fd)
+        if websocket._transport is None and not websocket._over:
+            websocket._end()  # close_connection() has been called, and nobody would read the end.
 
     def run(self) -> None:
         """Serve until :meth:`stop`; what ``start`` runs in the manager's thread."""

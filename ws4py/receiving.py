@@ -312,10 +312,21 @@ class Receiver(Closing):
             with suppress(Terminated):
                 self._send_pong(stream.pings.pop().data)
         elif stream.closing is not None:
-            self.close_received = True
-            self._close(stream.closing.code, stream.closing.reason, at_once=True)
+            self._answer_close(stream.closing)
         elif stream.errors:
             self._refuse(stream.errors[0])
+
+    def _answer_close(self, closing: CloseControlMessage) -> None:
+        """Answer the peer's Close, by a ``close`` of the program's if it has one."""
+        told, self.close_received = self.close_received, True
+        if not (told or self._close_sent or self.close == self._our_close):
+            self._call(self.close, closing.code, str(closing))
+        if not (self._close_sent or self._is_answering()):
+            self._close(closing.code, closing.reason, at_once=True)
+
+    def _is_answering(self) -> bool:
+        """Say whether a ``close`` that has been called to answer the peer's Close is at work."""
+        return False
 
     def _call(self, callback: Callable[..., Returned], *arguments: Any) -> None:
         try:

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any, Callable, TypeVar
 
 from ws4py.deflate import Deflater
-from ws4py.driver import Driver, ThreadDriver, Visitors
+from ws4py.driver import Driver, Keeper, ThreadDriver, Visitors
 from ws4py.framing import Fragments, Sendable
 from ws4py.transport import Endpoint
 
@@ -33,6 +33,7 @@ class State(Endpoint):
         "_deferred",
         "_deferred_size",
         "_deflater",
+        "_disconnected",
         "_draining",
         "_driver",
         "_ending",
@@ -41,6 +42,7 @@ class State(Endpoint):
         "_gathered",
         "_gathered_size",
         "_gatherer",
+        "_keeper",
         "_lock",
         "_outgoing",
         "_over",
@@ -57,6 +59,7 @@ class State(Endpoint):
     _lock: Lock
     _visitors: Visitors
     _driver: Driver
+    _keeper: Keeper | None
 
     def __new__(cls: type[Self], *_args: Any, **_kwargs: Any) -> Self:
         """Make what stays when the object begins anew: others may hold the lock, or wait for it."""
@@ -64,6 +67,8 @@ class State(Endpoint):
         self._lock = Lock()
         self._visitors = Visitors(self._lock)
         self._driver = _THREAD_DRIVER
+        self._disconnected = True
+        self._keeper = None
         return self
 
     def __init__(self) -> None:
@@ -77,6 +82,8 @@ class State(Endpoint):
         # What compresses messages, if that was negotiated.
         self._deflater: Deflater | None = None
         self._over = self._close_sent = self._broken = False
+        # Whether close_connection() has been called for this connection.
+        self._disconnected = False
         # The connection is to end when the callback that runs has returned.
         self._ending = False
         # What the kernel said: the error itself would be a cycle, by its traceback.

@@ -79,6 +79,8 @@ class WebSocket(Receiver):
 
     def _renew(self) -> None:
         """Begin anew, whatever this object has been before."""
+        if not self._disconnected and self._over:
+            self._disconnect(self.stream)
         with self._lock:
             self._visitors.wait_for_others(self._driver)
             self._reset()
@@ -127,6 +129,8 @@ class WebSocket(Receiver):
         if self._opened:
             return
         self._opened = True
+        if self._keeper is not None:
+            self._keeper._add(self)
         self._note_addresses()
         self._busy = self._driver.get_ident()
         try:

@@ -74,6 +74,11 @@ _DECIDED_BY_OTHERS = [
         ],
     ),
     (
+        ["uvicorn", "hypercorn"],
+        "the host answers a peer's Close",
+        ["test_a_close_of_a_program_answers_the_peers"],
+    ),
+    (
         ["uvicorn"],
         "it says that the connection has ended once it has sent a Close",
         [
@@ -106,6 +111,7 @@ _DECIDED_BY_OTHERS = [
             "test_the_peer_closes_and_is_answered",
             "test_an_empty_close_is_answered_empty",
             "test_both_sides_close_at_once",
+            "test_a_close_that_does_not_close_is_followed_by_the_ordinary_answer",
             "test_stream_and_environ_are_there_within_closed_and_not_after",
         ],
     ),

@@ -254,7 +254,8 @@ class WebSocketBaseClient(WebSocket):
     def _abandon(self) -> None:
         """Let go of everything: there is no connection."""
         self._over = True
-        self.close_connection()
+        self._disconnect(self.stream)
+        self._our_close_connection()
 
     def _timed_out(self) -> HandshakeTimeout:
         return HandshakeTimeout(f"no connection to {self.url} in {self._open_timeout} s")

@@ -36,6 +36,7 @@ import os
 from collections.abc import Iterable, Sequence
 from logging import getLogger
 from threading import Condition
+from time import monotonic
 from typing import Any, Callable, Union
 from wsgiref.util import is_hop_by_hop
 
@@ -56,6 +57,10 @@ logger = getLogger("ws4py")
 
 Environ = dict[str, Any]
 Manager = Union[WebSocketManager, Callable[[], WebSocketManager]]
+Sleep = Callable[[float], object]
+
+#: Seconds between two looks whether greenlets have ended.
+_LOOK = 0.02
 
 
 class WebSocketWSGIApplication:
@@ -104,9 +109,10 @@ class WebSocketWSGIApplication:
         self._make_acceptor()  # An argument that cannot be one is refused here.
         if not (manager is None or isinstance(manager, WebSocketManager) or callable(manager)):
             raise TypeError(f"{manager!r} is neither a WebSocketManager nor makes one")
-        # What is below is guarded by this; it is notified when a websocket is not held any more.
+        # What is below is guarded by this; it is notified when a websocket has ended.
         self._changed = Condition()
-        self._held: dict[int, WebSocket] = {}
+        # Those that are held, or that a server which knows us runs.
+        self._running: dict[int, WebSocket] = {}
         self._made: WebSocketManager | None = None
         # The processes in which that was made, and in which drain() was called.
         self._made_in = self._drained_in = 0
@@ -140,9 +146,7 @@ class WebSocketWSGIApplication:
         try:
             accepted = self._make_acceptor().accept(environ)
             if knows_us:
-                names = accepted.protocols, accepted.extensions
-                websocket = self.make_websocket(environ["ws4py.socket"], *names, environ)
-                environ.get(MADE, []).append(environ.get("ws4py.websocket", websocket))
+                self._leave(environ, accepted)
                 headers, body = accepted.headers, []
             else:
                 headers, body = [], self._take_over(environ, accepted)
@@ -154,6 +158,20 @@ class WebSocketWSGIApplication:
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [text]
         start_response("101 Switching Protocols", headers)
         return body
+
+    def _leave(self, environ: Environ, accepted: Accepted) -> None:
+        """Leave a websocket for a server that knows us, which runs it.
+
+        Raises:
+            HandshakeError: There is to be none.
+        """
+        check_open(self._is_draining)
+        names = accepted.protocols, accepted.extensions
+        websocket = self.make_websocket(environ["ws4py.socket"], *names, environ)
+        websocket = environ.get("ws4py.websocket", websocket)
+        environ.get(MADE, []).append(websocket)
+        if websocket is not None:  # else a make_websocket of the program's has run it
+            websocket._keeper = self
 
     def _take_over(self, environ: Environ, accepted: Accepted) -> DeadEnd:
         """Take the connection from the server, and see the websocket to its end or hand it off.
@@ -196,19 +214,28 @@ class WebSocketWSGIApplication:
         websocket.buf = connection.ahead()
 
     def _hold(self, websocket: WebSocket, connection: Connection) -> DeadEnd:
-        with self._changed:
-            self._held[id(websocket)] = websocket
-            closes = self._is_draining
         try:
-            if closes:
-                go_away(websocket)
+            self._add(websocket)
             websocket.run()
         finally:
             dead_end = connection.end()
-            with self._changed:
-                del self._held[id(websocket)]
-                self._changed.notify_all()
+            self._discard(websocket)
         return dead_end
+
+    def _add(self, websocket: WebSocket) -> None:
+        """Take note that a websocket is about to be opened, unless it has ended already."""
+        with self._changed:
+            self._running[id(websocket)] = websocket
+            closes = self._is_draining
+        if websocket._over:
+            self._discard(websocket)
+        elif closes:
+            go_away(websocket)
+
+    def _discard(self, websocket: WebSocket) -> None:
+        with self._changed:
+            self._running.pop(id(websocket), None)
+            self._changed.notify_all()
 
     def _hand_off(
         self, websocket: WebSocket, connection: Connection, manager: WebSocketManager
@@ -287,10 +314,10 @@ class WebSocketWSGIApplication:
 
     @property
     def _websockets(self) -> list[WebSocket]:
-        """What this application holds, or has handed off to a manager that it has made."""
+        """All but those that have been handed off to a manager which was given ready-made."""
         with self._changed:
             is_here = self._made_in == os.getpid()
-            return [*self._held.values(), *((self._made if is_here else None) or ())]
+            return [*self._running.values(), *((self._made if is_here else None) or ())]
 
     def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket in this process, as ``send`` takes it; wait for none.
@@ -325,21 +352,40 @@ class WebSocketWSGIApplication:
         with self._changed:
             self._drained_in = os.getpid()
             made = self._made if self._made_in == os.getpid() else None
+        sleep = self._find_sleep()
         if seconds is None:
             self.close_all()
         else:
-            self._drain_in(seconds)
+            self._drain_in(seconds, sleep or self._pause)
         # What has been dropped ends, unless its callback does not return.
         patience = None if seconds is None else GRACE
         if made is not None:
             made.stop(None if seconds is None else 0)
             made.join(patience)
             atexit.unregister(self.drain)
-        with self._changed:
-            if not self._changed.wait_for(lambda: not self._held, patience):
-                logger.error("Callbacks do not return: %d websockets are left", len(self._held))
+        self._wait_ended(patience, sleep)
+        if self._running:
+            logger.error("Callbacks do not return: %d websockets are left", len(self._running))
 
-    def _drain_in(self, seconds: float) -> None:
-        for pause in draining(lambda: self._websockets, seconds):
+    def _find_sleep(self) -> Sleep | None:
+        """Return what this thread is to wait in for greenlets, None if there are none of it."""
+        sleeps = (websocket._driver.find_sleep() for websocket in self._websockets)
+        return next(filter(None, sleeps), None)
+
+    def _drain_in(self, seconds: float, pause: Sleep) -> None:
+        for between in draining(lambda: self._websockets, seconds):
+            pause(between)
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def _wait_ended(self, seconds: float | None, sleep: Sleep | None) -> None:
+        """Wait until no websocket is held, for ``seconds`` at most if there is a limit."""
+        if sleep is None:
             with self._changed:
-                self._changed.wait(pause)
+                self._changed.wait_for(lambda: not self._running, seconds)
+            return
+        end = None if seconds is None else monotonic() + seconds
+        while self._running and (end is None or monotonic() < end):
+            sleep(_LOOK)
