@@ -15,7 +15,10 @@ from ws4py.websocket import WebSocket
 
 resource = pytest.importorskip("resource", reason="no limit of descriptors on this platform")
 
-pytestmark = [pytest.mark.stress, pytest.mark.usefixtures("no_thread_left")]
+pytestmark = [
+    pytest.mark.stress,
+    pytest.mark.usefixtures("no_thread_left", "enough_descriptors"),
+]
 
 CLIENTS = 2000
 #: Descriptors that each side needs: one a client, and some to spare.
@@ -24,7 +27,7 @@ DESCRIPTORS = CLIENTS + 200
 ITERVALUES = Edit("itervalues()", "values()", "Python 2")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def enough_descriptors() -> Iterator[None]:
     """Raise the limit of descriptors, which the program inherits, if need be."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
