@@ -9,6 +9,7 @@ import pytest
 
 from test.conformance import BINARY, TEXT, Echo, Link, end
 from test.helpers import HANDSHAKE, TIMEOUT, Recorder, read_to_end
+from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
 
 
@@ -72,6 +73,23 @@ class Serving:
         assert head.split(b" ")[1] == status
         read_to_end(sock)
         _, peer = server_link.again(request=with_headers(b"Origin: https://example.com"))
+        peer.send(TEXT, b"hello")
+        assert peer.message() == (TEXT, b"hello")
+
+    def test_a_class_may_refuse_a_request_with_a_status_of_its_own(self, server_link: Link) -> None:
+        class Member(Echo):
+            def __init__(self, sock: Any, *args: Any) -> None:
+                *_, environ = args
+                if environ["QUERY_STRING"] != "token=ours":
+                    raise HandshakeError("log in first", 401)
+                super().__init__(sock, *args)
+
+        request = HANDSHAKE.replace(b"GET / ", b"GET /?token=ours ")
+        server_link(Member, request=request)
+        sock, head = server_link.ask(HANDSHAKE)
+        assert head.split(b" ")[1] == b"401"
+        read_to_end(sock)
+        _, peer = server_link.again(request=request)
         peer.send(TEXT, b"hello")
         assert peer.message() == (TEXT, b"hello")
 

@@ -84,10 +84,13 @@ class Acceptor:
         """Make the websocket.
 
         Raises:
-            HandshakeError: Its class could not; the status is 500.
+            HandshakeError: Its class refuses the request, with a status of its own; or could not be
+                made, and the status is 500.
         """
         try:
             websocket = self.handler_cls(sock, protocols, extensions, environ)
+        except HandshakeError:
+            raise
         except Exception as error:
             logger.exception("A websocket could not be made")
             raise HandshakeError("Internal error", 500) from error
