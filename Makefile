@@ -80,7 +80,7 @@ wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
 SANITIZED := build/sanitized
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
 COMPILED_TESTS := test/test_speedups*.py test/test_masking*.py test/test_framing*.py \
-	test/test_messaging.py test/test_streaming*.py test/test_hastened*.py test/test_sending*.py \
+	test/test_messaging.py test/test_streaming*.py test/test_sending*.py \
 	test/test_manager*.py test/test_receiving*.py test/test_outgoing*.py test/fuzz/test_wire_fuzz.py \
 	test/fuzz/test_compiled.py test/fuzz/test_reference.py
 

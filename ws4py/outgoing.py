@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ws4py.driver import is_broadcasting
 from ws4py.exc import QueueFull, Terminated
@@ -470,26 +471,22 @@ class Outgoing(State):
         if not self._draining and not self._broken:
             self._drained()
 
-    def _pull(self) -> None:
-        """Send what there is room for of the generators that are put off."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the classes below this one have
 
-    def _has_waiting(self) -> bool:
-        """Say whether something has come that has not been handled yet."""
-        raise NotImplementedError
+        def _pull(self) -> None:
+            """Send what there is room for of the generators that are put off."""
 
-    def _drained(self) -> None:
-        """Called when all that was queued has been written."""
-        raise NotImplementedError
+        def _has_waiting(self) -> bool:
+            """Say whether something has come that has not been handled yet."""
 
-    def _lose(self, why: str) -> None:
-        """Give the connection up: nothing more can be sent on it."""
-        raise NotImplementedError
+        def _drained(self) -> None:
+            """Called when all that was queued has been written."""
 
-    def _compress(self, message: Uncompressed) -> bytes:
-        """Compress a message whose turn it is, and return its frame."""
-        raise NotImplementedError
+        def _lose(self, why: str) -> None:
+            """Give the connection up: nothing more can be sent on it."""
 
-    def _make_pong(self, payload: bytes) -> tuple[bytes, bytes]:
-        """Return the Pong that answers a Ping."""
-        raise NotImplementedError
+        def _compress(self, message: Uncompressed) -> bytes:
+            """Compress a message whose turn it is, and return its frame."""
+
+        def _make_pong(self, payload: bytes) -> tuple[bytes, bytes]:
+            """Return the Pong that answers a Ping."""
