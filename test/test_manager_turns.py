@@ -267,20 +267,6 @@ def test_ctrl_c_between_two_connections_answers_leaves_none_out() -> None:
         theirs.close()
 
 
-def test_much_that_the_last_of_several_messages_has_sent_asks_for_room(connect: Any) -> None:
-    class Pours(RecordingWebSocket):
-        limits = Limits(max_queue=1_000_000)
-
-        def received_message(self, message: Any) -> None:
-            for _ in range(1 if message.data == b"1" else 30_000):
-                self.send(b"x" * 1000, binary=True)
-
-    ws, peer = connect(Pours)
-    peer.sendall(TWO)
-    eventually(lambda: ws.close_code == 1006)
-    assert "are queued for a peer that does not read them" in ws.close_reason
-
-
 def test_much_that_another_but_the_last_has_sent_waits_in_the_queue(connect: Any) -> None:
     class Pours(RecordingWebSocket):
         limits = Limits(max_queue=1_000_000)

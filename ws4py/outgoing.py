@@ -28,7 +28,7 @@ from ws4py.framing import Fragments, Sendable, Uncompressed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.masking import hasten
 from ws4py.state import State
-from ws4py.transport import OFFER
+from ws4py.transport import OFFER, Transport
 
 #: What gathers is written once it has this many bytes, and at least as often, in seconds.
 _GATHER_SIZE, GATHER_TIME = 64 * 1024, 0.001
@@ -216,11 +216,9 @@ class Outgoing(State):
         if not ready:
             self._lose(f"the peer took nothing in {seconds} s")
 
-    def _write_meanwhile(self) -> bool:
+    def _write_meanwhile(self, transport: Transport) -> bool:
         """Wait until the peer takes bytes or sends some; say whether there is something to read."""
-        transport, seconds = self._transport, self.limits.write_timeout
-        if transport is None:
-            return True
+        seconds = self.limits.write_timeout
         readable, writable = transport.wait(True, True, seconds)
         if writable:
             self._advance()

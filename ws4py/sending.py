@@ -185,9 +185,7 @@ class Sender(Outgoing):
         self._start_timer("_idle_timer", seconds, stream, partial(self._check_idle, deflater))
 
     def _check_idle(self, deflater: Deflater) -> None:
-        if deflater.idle_release is None:
-            return
-        left = self._compressed_at + deflater.idle_release - monotonic()
+        left = self._compressed_at + (deflater.idle_release or 0) - monotonic()
         with self._lock:
             if self._deflater is not deflater:
                 return
