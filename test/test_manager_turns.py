@@ -305,27 +305,6 @@ def test_a_callback_may_send_and_leave_its_manager(manager: WebSocketManager, co
     assert read_to_end(peer) == ANSWERS + b"raw"
 
 
-def test_what_the_kernel_refuses_of_one_that_leaves_its_manager_is_sent(
-    manager: WebSocketManager, connect: Any
-) -> None:
-    class Leaves(WebSocket):
-        def received_message(self, message: Any) -> None:
-            if message.data == b"2":
-                manager.remove(self)
-            else:
-                for _ in range(30):
-                    self.send(b"x" * 996, binary=True)
-
-        def _goes_on(self, took: float) -> bool:
-            return True  # However slow the machine is, it is all one turn.
-
-    ws, peer = connect(Leaves)
-    ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    peer.sendall(TWO)
-    assert len(read_exactly(peer, 30_000)) == 30_000
-    ws.terminate()
-
-
 def test_one_that_another_manager_is_serving_sends_for_itself(
     manager: WebSocketManager, connect: Any
 ) -> None:
