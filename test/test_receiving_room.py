@@ -176,6 +176,23 @@ def test_slow_fragments_leave_others_their_turns(connect: Any) -> None:
     assert [ws.next_event() for _ in range(5)] == [("opened",), *texts]
 
 
+def test_who_is_to_go_on_in_the_next_turn_does_though_something_is_sent_before(
+    manager: WebSocketManager, connect: Any
+) -> None:
+    class Slow(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            super().received_message(message)
+            if message.data == b"0":
+                manager.loop.call_soon(lambda: self.send(chunk for chunk in "ab"))
+            threading.Event().wait(0.02)
+
+    ws, peer = connect(Slow)
+    peer.sendall(b"".join(frame(1, b"%d" % number) for number in range(4)))
+    assert read_exactly(peer, 6) == b"\x01\x01a\x80\x01b"
+    texts = [("text", b"%d" % number) for number in range(4)]
+    assert [ws.next_event() for _ in range(5)] == [("opened",), *texts]
+
+
 def test_what_gathered_in_a_turn_leaves_before_its_rest_if_that_has_taken_long() -> None:
     """What is compiled hands the rest of a turn on, and says how long that has taken."""
 
