@@ -29,7 +29,7 @@ AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--s
 UNIT := not autobahn and not browser and not interop and not stress and not fuzz and not hostile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit quick oldest coverage coverage-own package wsaccel \
+.PHONY: help demo venv check format test unit quick brief oldest coverage coverage-own package wsaccel \
 	sanitize hostile control interop peers autobahn wstest fuzz soak benchmark benchmark-targets benchmark-full clean
 
 help:  ## list the targets
@@ -100,12 +100,28 @@ QUICK := --ignore-glob='test/test_snippets*' --ignore-glob='test/test_cli*' \
 quick: venv  ## run the unit tests that may differ from one Python to another
 	$(PYTEST) $(SEVERAL) $(QUICK) -m '$(UNIT)' $(PYTEST_ARGS)
 
+# What meets an engine.
+ENGINES := test/test_conformance.py test/test_cherrypy*.py test/test_gevent*.py test/test_tornado*.py \
+	test/test_asgi*.py test/test_asyncio*.py test/test_wsgi*.py test/test_environs.py \
+	test/test_draining_engines.py test/test_strict_heads.py test/test_send_at_once.py test/test_cli.py
+
+# PyPy starts programs slowly, and has little time to compile what a test runs once.
+BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/test_utf8validator.py \
+	test/test_deflate.py test/test_h*.py test/test_exc.py test/test_limits.py test/test_pollers.py \
+	test/test_loop*.py test/test_driver*.py test/test_transport*.py test/test_websocket*.py \
+	test/test_sending*.py test/test_outgoing*.py test/test_closing*.py test/test_receiving_process.py \
+	test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
+	test/test_conformance.py
+
+brief: venv  ## run the unit tests of the core, and every engine's conformance over ws, as PyPy does
+	$(PYTEST) $(SEVERAL) $(BRIEF) -k 'not wss' -m '$(UNIT)' $(PYTEST_ARGS)
+
 # With the oldest releases that are supported of all engines, on a Python that they install on.
 oldest:  ## run the unit tests with the oldest releases of the engines (PYTHON=python3.9)
 	test -x .venv-oldest/bin/pip || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint test/oldest.txt --editable '.[test,wsaccel]'
-	.venv-oldest/bin/python -m pytest -ra $(SEVERAL) $(QUICK) -m '$(UNIT)' $(PYTEST_ARGS)
+	.venv-oldest/bin/python -m pytest -ra $(SEVERAL) $(ENGINES) -m '$(UNIT)' $(PYTEST_ARGS)
 
 package: venv  ## build the sdist and two wheels, compiled and pure, and check them
 	rm -rf dist
