@@ -13,6 +13,7 @@ import pytest
 
 from test.aio import TEXT, on_loops, peer_of, serving
 from test.aio import eventually as eventually_here
+from test.compressing import agree
 from test.helpers import (
     TIMEOUT,
     RecordingSocket,
@@ -242,6 +243,22 @@ async def test_what_comes_while_a_coroutine_waits_is_handled_in_its_order() -> N
         goes_on.set()
         await eventually_here(lambda: len(seen) == 201)
     assert seen == [str(number) for number in range(201)]
+
+
+def test_a_message_that_inflates_to_many_pieces_is_handed_out_once_and_whole() -> None:
+    class Sends(RecordingWebSocket):
+        _is_client = True
+
+    client_sock = RecordingSocket()
+    client, ws = Sends(client_sock), RecordingWebSocket(RecordingSocket())
+    for each in (client, ws):
+        agree(each)
+    client.send(MUCH, binary=True)
+    for start in range(0, len(client_sock.sent), 1000):
+        assert ws.process(bytes(client_sock.sent[start : start + 1000]))
+    assert list(ws.events.queue) == [("binary", MUCH)]
+    for each in (client, ws):
+        each.terminate()
 
 
 # Reading.

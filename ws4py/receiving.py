@@ -314,7 +314,7 @@ class Receiver(Closing):
         elif stream.closing is not None:
             self.close_received = True
             self._close(stream.closing.code, stream.closing.reason, at_once=True)
-        else:
+        elif stream.errors:
             self._refuse(stream.errors[0])
 
     def _call(self, callback: Callable[..., Returned], *arguments: Any) -> None:
