@@ -14,6 +14,8 @@ CASE ?=
 # makes the same streams.
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 COUNT ?= 1000000
+# `make coverage-own` measures these modules of the core alone, where some are given.
+MODULES ?=
 # `make soak` lasts for SECONDS, besides opening and closing, and writes a page for each ENGINE.
 SECONDS ?= 600
 TARGETS ?= stream inflate request response extensions lists url length
@@ -27,8 +29,9 @@ AUTOBAHN := $(BIN)/python -m test.autobahn.run $(if $(CASE),--case '$(CASE)',--s
 UNIT := not autobahn and not browser and not interop and not stress and not fuzz and not hostile and not docs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv check format test unit wsaccel sanitize hostile control interop peers autobahn \
-	wstest fuzz soak docs benchmark benchmark-targets benchmark-full clean
+.PHONY: help demo venv check format test unit quick brief oldest coverage coverage-own package wsaccel \
+	sanitize hostile control interop peers autobahn wstest fuzz soak docs benchmark benchmark-targets \
+	benchmark-full clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,14 +78,67 @@ wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
 	WS4PY_PURE=1 .venv-wsaccel/bin/python -m pytest -ra $(SEVERAL) $(UNMASKED) \
 		-m '$(UNIT) and not conformance or wsaccel' $(PYTEST_ARGS)
 
+# In pure Python, since what is compiled takes the place of lines of Python.
+MEASURED := WS4PY_PURE=1 $(BIN)/python -m coverage
+
+coverage: venv  ## measure which lines and branches the unit tests reach, and demand 98 % of them
+	$(BIN)/python -m coverage erase
+	$(MEASURED) run -m pytest -ra -n 2 --dist loadgroup --no-loadscope-reorder -m '$(UNIT)' $(PYTEST_ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+coverage-own: venv  ## demand that each module of the core is reached by its own tests (MODULES=framing)
+	$(BIN)/python -m test.own_coverage $(MODULES)
+
+# What the middle Pythons run of the unit tests: what may differ between them. See CONTRIBUTING.md.
+QUICK := --ignore-glob='test/test_snippets*' --ignore-glob='test/test_cli*' \
+	--ignore-glob='test/test_draining*' --ignore-glob='test/test_chat*' \
+	--ignore-glob='test/test_receiving*' --ignore-glob='test/test_framing*' \
+	--ignore-glob='test/test_streaming*' --ignore=test/test_wsgi_servers.py \
+	--ignore=test/test_examples.py --ignore=test/test_readme.py --ignore=test/test_install.py \
+	--ignore=test/test_benchmark.py --ignore=test/test_gevent.py --ignore=test/test_wsaccel.py \
+	--ignore=test/fuzz
+
+quick: venv  ## run the unit tests that may differ from one Python to another
+	$(PYTEST) $(SEVERAL) $(QUICK) -m '$(UNIT)' $(PYTEST_ARGS)
+
+# What meets an engine.
+ENGINES := test/test_conformance.py test/test_cherrypy*.py test/test_gevent*.py test/test_tornado*.py \
+	test/test_asgi*.py test/test_asyncio*.py test/test_wsgi*.py test/test_environs.py \
+	test/test_draining_engines.py test/test_strict_heads.py test/test_send_at_once.py test/test_cli.py
+
+# PyPy starts programs slowly, and has little time to compile what a test runs once.
+BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/test_utf8validator.py \
+	test/test_deflate.py test/test_h*.py test/test_exc.py test/test_limits.py test/test_pollers.py \
+	test/test_loop*.py test/test_driver*.py test/test_transport*.py test/test_websocket*.py \
+	test/test_sending*.py test/test_outgoing*.py test/test_closing*.py test/test_receiving_process.py \
+	test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
+	test/test_conformance.py
+
+brief: venv  ## run the unit tests of the core, and every engine's conformance over ws, as PyPy does
+	$(PYTEST) $(SEVERAL) $(BRIEF) -k 'not wss' -m '$(UNIT)' $(PYTEST_ARGS)
+
+# With the oldest releases that are supported of all engines, on a Python that they install on.
+oldest:  ## run the unit tests with the oldest releases of the engines (PYTHON=python3.9)
+	test -x .venv-oldest/bin/pip || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint test/oldest.txt --editable '.[test,wsaccel]'
+	.venv-oldest/bin/python -m pytest -ra $(SEVERAL) $(ENGINES) -m '$(UNIT)' $(PYTEST_ARGS)
+
+package: venv  ## build the sdist and two wheels, compiled and pure, and check them
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	WS4PY_PURE=1 $(BIN)/python -m build --no-isolation --wheel
+	$(BIN)/python -m twine check --strict dist/*
+
 # A copy, whose compiled module stops at the first access to memory that is not its own, and at what C
 # leaves undefined. With Python's own allocator each object would not be apart, and CPython leaves
 # much behind when it ends, so leaks are looked for by test_speedups_memory.py and not here.
 SANITIZED := build/sanitized
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
-COMPILED_TESTS := test/test_speedups*.py test/test_masking.py test/test_framing.py \
-	test/test_messaging.py test/test_streaming*.py test/test_hastened*.py test/test_sending*.py \
-	test/test_manager*.py test/test_turns.py test/test_slow_consumers.py test/fuzz/test_wire_fuzz.py \
+COMPILED_TESTS := test/test_speedups*.py test/test_masking*.py test/test_framing*.py \
+	test/test_messaging.py test/test_streaming*.py test/test_sending*.py \
+	test/test_manager*.py test/test_receiving*.py test/test_outgoing*.py test/fuzz/test_wire_fuzz.py \
 	test/fuzz/test_compiled.py test/fuzz/test_reference.py
 
 sanitize: venv  ## run the tests of what is compiled with the sanitizers of gcc
@@ -155,5 +211,5 @@ clean:  ## remove all that these targets made
 	rm -rf .venv $(VENV) .venv-* benchmark/.venv* .wstest .tox
 	rm -rf build benchmark/build ws4py/_speedups.*.so dist docs/_build *.egg-info
 	rm -rf test/interop/node_modules
-	rm -rf .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .coverage .coverage.* .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

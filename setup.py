@@ -1,7 +1,10 @@
-"""What pyproject.toml cannot declare: the compiled module, without which ws4py works as well."""
+"""What pyproject.toml cannot declare: the compiled module, and the README as others show it."""
 
+import os
 import platform
+import re
 import sys
+from pathlib import Path
 
 import setuptools
 
@@ -10,7 +13,10 @@ if int(setuptools.__version__.partition(".")[0]) < 77:
     sys.exit("ws4py needs setuptools 77 or newer: python -m pip install --upgrade setuptools")
 
 # What PyPy compiles is faster than a call into C.
-COMPILES = platform.python_implementation() == "CPython"
+COMPILES = platform.python_implementation() == "CPython" and os.environ.get("WS4PY_PURE", "0") in (
+    "",
+    "0",
+)
 SPEEDUPS = setuptools.Extension(
     "ws4py._speedups",
     [f"speedups/{name}.c" for name in ("module", "hasten", "reads", "sends", "turns")],
@@ -18,4 +24,29 @@ SPEEDUPS = setuptools.Extension(
     optional=True,
 )
 
-setuptools.setup(ext_modules=[SPEEDUPS] if COMPILES else [])
+# A link or an image of the README that leads to another file of the source.
+LINK = re.compile(r"(!?)\[([^][]*)\]\((?![a-z]+:|#)([^)\s]+)\)")
+
+
+def readme() -> str:
+    """Return the README for where the files beside it are not.
+
+    Where WS4PY_SOURCE_URL is set, as a release does, links lead to the files under that address;
+    else their text is left, and no image.
+    """
+    source = os.environ.get("WS4PY_SOURCE_URL", "").rstrip("/")
+
+    def lead(link: "re.Match[str]") -> str:
+        is_image, text, path = link.groups()
+        if not source:
+            return "" if is_image else text
+        return f"{is_image}[{text}]({source}/{path}{'?raw=true' if is_image else ''})"
+
+    return LINK.sub(lead, Path(__file__).with_name("README.md").read_text(encoding="utf-8"))
+
+
+setuptools.setup(
+    ext_modules=[SPEEDUPS] if COMPILES else [],
+    long_description=readme(),
+    long_description_content_type="text/markdown",
+)

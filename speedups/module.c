@@ -1,6 +1,6 @@
 /* Compiled counterparts of three functions, for what Python is slow at: masking.mask,
  * framing.encode_frame and framing.take_messages. Each does what the pure one does, which stands in
- * the module of that name; test/test_speedups.py runs the same cases on both.
+ * the module of that name; test/test_framing_compiled.py runs the same cases on both.
  *
  * What is read is held as a Py_buffer meanwhile, so that no bytearray can be resized under it. Nothing
  * is read beyond its end: each index is compared with the size before it is used. Whatever a peer

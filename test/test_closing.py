@@ -1,9 +1,9 @@
-"""Closing: what the log says of it, and what of it programs override."""
+"""Closing: what is sent, what ``closed`` is told, and what is let go of."""
 
 from __future__ import annotations
 
-import logging
-import socket
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,244 +14,241 @@ from test.helpers import (
     Recorder,
     RecordingSocket,
     RecordingWebSocket,
-    echo_server,
-    eventually,
     frame,
     read_to_end,
-    url_of,
 )
-from test.regressions import close_code, on_both_drivers, read_frame, socket_pair
-from ws4py.client.threadedclient import WebSocketClient
-from ws4py.manager import WebSocketManager
+from ws4py.websocket import EchoWebSocket, WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
-AGAIN = "A websocket that is closing or has ended was closed again"
+
+class Echo(Recorder, EchoWebSocket):
+    """Records, and echoes."""
+
+    def received_message(self, message: Any) -> None:
+        super().received_message(message)
+        self.send(message.data, message.is_binary)
 
 
-@pytest.fixture
-def closed_again(caplog: pytest.LogCaptureFixture) -> Any:
-    """Return how often the log says that something was closed again."""
-    caplog.set_level(logging.DEBUG, "ws4py")
-    return lambda: caplog.messages.count(AGAIN)
+@pytest.mark.parametrize(
+    ("code", "reason", "sent"),
+    [
+        (1000, "", b"\x88\x02\x03\xe8"),
+        (4999, "é", b"\x88\x04\x13\x87\xc3\xa9"),
+        (3000, b"x", b"\x88\x03\x0b\xb8x"),
+        (1005, "not sent", b"\x88\x00"),
+        (1014, None, b"\x88\x02\x03\xf6"),
+        (1000, "x" * 200, b"\x88\x7d\x03\xe8" + b"x" * 123),
+        (1000, "x" + "é" * 100, b"\x88\x7d\x03\xe8x" + "é".encode() * 61),
+    ],
+)
+def test_close_sends_a_close(code: int, reason: Any, sent: bytes) -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    ws.close(code, reason)
+    assert sock.sent == sent
+    assert ws.close_sent
+    ws.terminate()
 
 
-@on_both_drivers
-def test_a_handshake_that_we_begin_is_no_second_close(driven: Any, closed_again: Any) -> None:
-    with driven() as (websocket, peer):
-        websocket.close(1001)
-        assert close_code(read_frame(peer)) == 1001
-        peer.sendall(frame(8, b"\x03\xe9"))
-        assert websocket.all_events()[-1] == ("closed", 1001, "")
-        assert closed_again() == 0
-        websocket.close()
-        assert closed_again() == 1
+def test_the_state_is_told_by_role() -> None:
+    ws = WebSocket(RecordingSocket())
+    assert (ws.client_terminated, ws.server_terminated, ws.terminated) == (False, False, False)
+    ws.close()
+    assert (ws.client_terminated, ws.server_terminated, ws.terminated) == (False, True, False)
+    ws.client_terminated = True
+    assert ws.terminated
+    ws.server_terminated = False
+    assert not ws.terminated
+    ws.terminate()
+    assert (ws.client_terminated, ws.server_terminated, ws.terminated) == (True, True, True)
 
 
-@on_both_drivers
-def test_a_handshake_that_the_peer_begins_is_no_second_close(
-    driven: Any, closed_again: Any
-) -> None:
-    with driven() as (websocket, peer):
-        peer.sendall(frame(8, b"\x03\xe9"))
-        assert read_to_end(peer) == b"\x88\x02\x03\xe9"
-        assert websocket.all_events()[-1] == ("closed", 1001, "")
-        assert closed_again() == 0
+def test_terminate_twice_calls_closed_once() -> None:
+    ws = RecordingWebSocket(RecordingSocket())
+    ws.terminate()
+    ws.terminate()
+    assert ws.all_events() == [("closed", 1006, "Going away")]
 
 
-def test_neither_end_of_a_handshake_logs_a_second_close(closed_again: Any) -> None:
-    with echo_server() as server:
-        client = WebSocketClient(url_of(server))
-        client.connect()
-        client.close()
-        client.run_forever()
-        assert closed_again() == 0
-
-
-@on_both_drivers
-def test_a_violation_after_our_close_is_no_second_close(driven: Any, closed_again: Any) -> None:
-    with driven() as (websocket, peer):
-        websocket.close(1001)
-        assert close_code(read_frame(peer)) == 1001
-        peer.sendall(frame(0, b"of no message"))
-        peer.shutdown(socket.SHUT_WR)
-        assert websocket.all_events()[-1][:2] == ("closed", 1006)
-        assert closed_again() == 0
-
-
-@on_both_drivers
-def test_a_second_close_is_logged(driven: Any, closed_again: Any) -> None:
-    with driven() as (websocket, peer):
-        websocket.close()
-        websocket.close()
-        assert closed_again() == 1
-        peer.sendall(frame(8))
-        assert websocket.ended.wait(TIMEOUT)
-        assert closed_again() == 1
-
-
-class Cleaning(RecordingWebSocket):
-    """Notes each call of its ``close_connection``."""
-
-    def close_connection(self) -> None:
-        self.events.put(("close_connection",))
-        super().close_connection()
-
-
-@on_both_drivers
-def test_methods_of_an_object_are_called_as_those_of_a_class(driven: Any) -> None:
-    with driven() as (websocket, peer):
-        calls = []
-        websocket.close = lambda *arguments: calls.append(("close", *arguments))
-        websocket.close_connection = lambda: calls.append(("close_connection",))
-        peer.sendall(frame(8, b"\x0f\xa0done"))
-        assert read_to_end(peer) == b"\x88\x06\x0f\xa0done"
-        eventually(lambda: websocket.stream is None)
-        assert calls == [("close", 4000, "done"), ("close_connection",)]
-
-
-@on_both_drivers
-def test_a_close_that_fails_is_logged_and_answers_with_1011(
-    driven: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    class Failing(RecordingWebSocket):
-        def close(self, code: int = 1000, reason: Any = "") -> None:
-            raise LookupError("of the application")
-
-    with driven(Failing) as (websocket, peer):
-        peer.sendall(frame(8, b"\x0f\xa0"))
-        assert close_code(read_frame(peer)) == 1011
-        assert websocket.all_events()[-1] == ("closed", 4000, "")
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [LookupError]
-
-
-@on_both_drivers
-def test_a_close_of_a_program_may_send_before_it_closes(driven: Any) -> None:
-    class Parting(RecordingWebSocket):
-        def close(self, code: int = 1000, reason: Any = "") -> None:
-            self.send("one more thing")
-            super().close(code, reason)
-
-    with driven(Parting) as (_, peer):
-        peer.sendall(frame(8, b"\x03\xe8"))
-        assert read_to_end(peer) == b"\x81\x0eone more thing\x88\x02\x03\xe8"
-
-
-@on_both_drivers
-def test_a_close_that_terminates_ends_the_connection(driven: Any) -> None:
-    class Ending(RecordingWebSocket):
-        def close(self, code: int = 1000, reason: Any = "") -> None:
-            self.terminate()
-
-    with driven(Ending) as (websocket, peer):
-        peer.sendall(frame(8, b"\x0f\xa0"))
-        assert read_to_end(peer) in (b"", b"\x88\x02\x0f\xa0")
-        assert websocket.all_events() == [("opened",), ("closed", 4000, "")]
-
-
-@on_both_drivers
-@pytest.mark.parametrize("where", ["opened", "received_message"])
-def test_close_connection_in_a_callback_counts_as_its_one_call_and_leads_to_closed(
-    driven: Any, where: str
-) -> None:
-    class Leaving(Cleaning):
-        def opened(self) -> None:
-            super().opened()
-            if where == "opened":
-                self.close_connection()
-
-        def received_message(self, message: Any) -> None:
-            self.close_connection()
-
-    with driven(Leaving) as (websocket, peer):
-        with suppress(BrokenPipeError):
-            peer.sendall(frame(1, b"go"))
-        with suppress(ConnectionResetError):
-            assert read_to_end(peer) == b""
-        eventually(lambda: websocket.stream is None)
-        events = [event[0] for event in websocket.all_events()]
-        assert events == ["opened", "close_connection", "closed"]
-
-
-def test_close_connection_in_opened_under_a_manager_that_has_not_started_leads_to_closed() -> None:
-    class Leaving(RecordingWebSocket):
-        def opened(self) -> None:
-            super().opened()
-            self.close_connection()
-            self.events.put(("returns",))
-
-    manager = WebSocketManager()
-    with socket_pair() as (ours, theirs):
-        websocket = Leaving(ours)
-        manager.add(websocket)
-        assert read_to_end(theirs) == b""
-        events = [event[0] for event in websocket.all_events()]
-        assert events == ["opened", "returns", "closed"]
-        assert len(manager) == 0
-    manager.stop()
-
-
-def test_a_connection_that_nobody_reads_ends_in_a_call_of_close_connection_once() -> None:
-    class Terminating(Cleaning):
-        def close_connection(self) -> None:
-            super().close_connection()
-            self.terminate()
-
-    websocket = Terminating(RecordingSocket())
-    websocket.close_connection()
-    assert [event[0] for event in websocket.all_events()] == ["close_connection", "closed"]
-
-
-def test_an_exception_in_close_connection_is_logged_and_all_is_let_go_of(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Failing(RecordingWebSocket):
-        def close_connection(self) -> None:
-            raise LookupError("of the application")
+def test_an_exception_in_closed_still_lets_go(caplog: pytest.LogCaptureFixture) -> None:
+    class Fails(WebSocket):
+        def closed(self, code: int, reason: str | None = None) -> None:
+            raise LookupError("a fault of the application")
 
     sock = RecordingSocket()
-    websocket = Failing(sock)
-    websocket.terminate()
+    ws = Fails(sock)
+    ws.terminate()
     assert sock.is_closed
-    assert (websocket.sock, websocket.stream) == (None, None)
-    assert caplog.messages == ["An exception in close_connection()"]
+    assert (ws.sock, ws.stream) == (None, None)
+    assert "LookupError" in caplog.text
 
 
-class Client(Recorder, WebSocketClient):
-    """Notes each call of its ``close_connection``; connects again in ``closed``, once."""
+def test_an_exception_in_a_callback_is_logged_with_its_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(WebSocket):
+        def received_message(self, message: Any) -> None:
+            raise LookupError("a fault of the application")
 
-    def opened(self) -> None:
-        super().opened()
-        self.close()
-
-    def closed(self, code: int, reason: str | None = None) -> None:
-        self.events.put(("closed", code, reason))
-        if self.events.qsize() < 4:
-            self.connect()
-        else:
-            self.ended.set()
-
-    def close_connection(self) -> None:
-        self.events.put(("close_connection", self.sock is None))
-        super().close_connection()
+    ws = Fails(RecordingSocket(frame(1, b"x")))
+    ws.run()
+    assert "LookupError: a fault of the application" in caplog.text
+    assert "received_message" in caplog.text
 
 
-def test_a_client_that_connects_again_in_closed_has_let_go_of_its_old_connection_first() -> None:
-    with echo_server() as server:
-        client = Client(url_of(server))
-        client.connect()
-        client.run_forever()
-        one = [("opened",), ("closed", 1000, ""), ("close_connection", False)]
-        assert client.all_events() == one * 2
+def test_a_generator_that_fails_in_a_callback_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Fails(WebSocket):
+        def received_message(self, message: Any) -> None:
+            def chunks() -> Iterator[str]:
+                yield from ("1", "2")
+                raise LookupError("a fault of the application")
+
+            self.send(chunks())
+
+    sock = RecordingSocket(2 * frame(1, b"x"))
+    Fails(sock).run()
+    assert caplog.text.count("LookupError: ") == 1
+    assert sock.sent == frame(1, b"1", fin=0, key=None) + frame(
+        8, b"\x03\xf3Internal error", key=None
+    )
 
 
-def test_a_client_that_finds_no_server_calls_close_connection_once_each_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    client = Client(f"ws://127.0.0.1:{port}/")
-    for _ in range(2):
-        with pytest.raises(ConnectionRefusedError):
-            client.connect()
-        assert client.events.get_nowait() == ("close_connection", False)
-        assert client.events.empty()
-    assert client.sock is None
+def test_a_shutdown_that_fails_does_not_keep_the_descriptor_open() -> None:
+    class Fails(RecordingSocket):
+        def shutdown(self, how: int) -> None:
+            raise OSError("already shut")
+
+    sock = Fails()
+    WebSocket(sock).terminate()
+    assert sock.is_closed
+
+
+def test_close_connection_ends_a_write_that_hangs_while_a_callback_sends() -> None:
+    class Stuck:
+        """Writes until it is shut down."""
+
+        def __init__(self) -> None:
+            self.writes, self.is_shut = threading.Event(), threading.Event()
+
+        def recv(self, size: int) -> bytes:
+            return b"" if self.is_shut.is_set() else frame(1, b"1") + frame(1, b"2")
+
+        def sendall(self, data: bytes) -> None:
+            self.writes.set()
+            self.is_shut.wait(TIMEOUT)
+
+        def shutdown(self, how: int) -> None:
+            self.is_shut.set()
+
+        def close(self) -> None:
+            pass
+
+    class Sends(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            called.set()
+            stuck.writes.wait(TIMEOUT)
+            self.send("an answer")
+            sent.set()
+            stuck.is_shut.wait(TIMEOUT)
+
+    stuck, called, sent = Stuck(), threading.Event(), threading.Event()
+    ws = Sends(stuck)
+    reading = threading.Thread(target=ws.run)
+    reading.start()
+    assert called.wait(TIMEOUT)
+    writing = threading.Thread(target=ws.send, args=("what hangs",))
+    writing.start()
+    assert sent.wait(TIMEOUT)
+    closing = threading.Thread(target=ws.close_connection)
+    closing.start()
+    closing.join(TIMEOUT / 2)
+    assert stuck.is_shut.is_set() and not closing.is_alive()
+    for thread in (reading, writing):
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+
+
+def test_the_reading_thread_calls_closed_after_the_callback_it_is_in(pair: Any) -> None:
+    ours, theirs = pair
+    inside, go_on = threading.Event(), threading.Event()
+
+    class Slow(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            inside.set()
+            go_on.wait(TIMEOUT)
+            super().received_message(message)
+
+        def closed(self, code: int, reason: str | None = None) -> None:
+            self.thread = threading.current_thread()
+            super().closed(code, reason)
+
+    ws = Slow(ours)
+    thread = threading.Thread(target=ws.run)
+    thread.start()
+    theirs.sendall(frame(1, b"hello"))
+    assert inside.wait(TIMEOUT)
+    ws.terminate()
+    assert not ws.ended.is_set()
+    go_on.set()
+    assert [event[0] for event in ws.all_events()] == ["opened", "text", "closed"]
+    assert ws.thread is thread
+    thread.join(TIMEOUT)
+
+
+def test_what_was_sent_before_terminate_in_a_callback_arrives(pair: Any) -> None:
+    ours, theirs = pair
+
+    class Ends(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send("bye")
+            self.terminate()
+
+    theirs.sendall(frame(1, b"one") + frame(1, b"two"))
+    Ends(ours).run()
+    assert read_to_end(theirs) == b"\x81\x03bye"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_threads_that_send_close_and_terminate_at_once_leave_nothing(pair: Any, seed: int) -> None:
+    ours, theirs = pair
+    ws = Echo(ours)
+    together = threading.Barrier(6)
+
+    def quietly(act: Callable[[], object]) -> None:
+        together.wait(TIMEOUT)
+        try:
+            for _ in range(20 + seed):
+                act()
+        except RuntimeError as error:
+            assert str(error) == "Cannot send on a terminated websocket"
+
+    def read_or_be_reset() -> None:
+        with suppress(ConnectionResetError):  # terminate() leaves what came unread
+            read_to_end(theirs)
+
+    acts: list[Callable[[], object]] = [
+        lambda: ws.send("x" * 1000),
+        lambda: ws.send(chunk for chunk in "abc"),
+        lambda: ws.ping("!"),
+        lambda: ws.close(4000) if seed % 2 else None,
+        lambda: ws.terminate() if seed % 3 == 0 else None,
+    ]
+    threads = [threading.Thread(target=quietly, args=(act,)) for act in acts]
+    reader = threading.Thread(target=ws.run)
+    drain = threading.Thread(target=read_or_be_reset)
+    for thread in [*threads, reader, drain]:
+        thread.start()
+    together.wait(TIMEOUT)
+    with suppress(ConnectionError):
+        theirs.sendall(frame(1, b"e") * 50)
+    for thread in threads:
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()
+    ws.terminate()
+    reader.join(TIMEOUT)
+    drain.join(TIMEOUT)
+    assert [event[0] for event in ws.all_events()].count("closed") == 1
+    assert ws.sock is None

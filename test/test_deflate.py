@@ -356,3 +356,10 @@ def test_a_distance_beyond_the_window_that_was_agreed_on_is_an_error() -> None:
     assert inflate(inflater, data[0]) == message
     with pytest.raises(InvalidBytesError, match="distance"):
         inflate(inflater, data[1])
+
+
+def test_what_could_not_be_compressed_is_not_referred_to() -> None:
+    deflater, inflater = codecs("permessage-deflate")
+    with pytest.raises(TypeError):
+        deflater.encode("not bytes")
+    assert inflate(inflater, deflater.encode(b"after it")) == b"after it"

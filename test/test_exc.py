@@ -14,6 +14,7 @@ from ws4py.exc import (
     InvalidBytesError,
     ProtocolException,
     StreamClosed,
+    Terminated,
     TextFrameEncodingException,
     UnsupportedFrameTypeException,
     WebSocketException,
@@ -133,3 +134,9 @@ def test_an_error_survives_pickling(error: WebSocketException) -> None:
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert vars(again) == vars(error)
+
+
+def test_what_is_sent_too_late_is_a_runtime_error_that_says_so() -> None:
+    error = Terminated()
+    assert isinstance(error, RuntimeError)
+    assert str(error) == "Cannot send on a terminated websocket"

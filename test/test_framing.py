@@ -21,6 +21,8 @@ from ws4py.framing import (
     OPCODE_PONG,
     OPCODE_TEXT,
     Frame,
+    Uncompressed,
+    is_control,
 )
 
 Feed = Callable[[bytes], list]
@@ -462,3 +464,16 @@ def test_a_mask_method_that_a_program_put_onto_the_class_is_honoured(
 )
 def test_control_frames_are_told_from_data_frames(opcode: int, is_control: bool) -> None:
     assert framing.is_control(Frame(opcode, b"", None, 1).build()) is is_control
+
+
+def test_what_is_to_be_compressed_counts_as_long_as_it_is_and_is_no_control_frame() -> None:
+    message = Uncompressed(OPCODE_TEXT, b"Hello")
+    assert len(message) == 5
+    assert not is_control(message)
+
+
+@pytest.mark.parametrize(
+    ("opcode", "is_one"), [(1, False), (2, False), (8, True), (9, True), (10, True)]
+)
+def test_control_frames_are_known_by_their_first_byte(opcode: int, is_one: bool) -> None:
+    assert is_control(Frame(opcode, b"", fin=1).build()) is is_one

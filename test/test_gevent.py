@@ -29,7 +29,7 @@ SUITE = [
     "test/test_conformance.py",
     "test/test_geventclient.py",
     "test/test_geventserver.py",
-    "test/test_manager_sending.py",
+    "test/test_outgoing_managed.py",
     "test/test_threadedclient.py",
 ]
 ENGINES = "standalone or managed or threaded or gevent or gevent-client"

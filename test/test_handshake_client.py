@@ -6,6 +6,7 @@ from base64 import b64decode
 
 import pytest
 
+from ws4py.deflate import PerMessageDeflate
 from ws4py.exc import HandshakeError
 from ws4py.handshake import check_response, make_key, request_headers
 
@@ -156,3 +157,26 @@ def test_the_extensions_that_are_used_are_returned_with_their_parameters() -> No
 def test_an_extension_that_was_not_offered_is_refused(used: str) -> None:
     answer = refused(fields(Sec_WebSocket_Extensions=used), (), ("foo", "bar"))
     assert "not offered" in answer
+
+
+@pytest.mark.parametrize("value", ["foo bar", "foo; =", "foo; x=é", "foo,;"])
+def test_a_list_of_extensions_that_is_none_is_refused(value: str) -> None:
+    found = fields(Sec_WebSocket_Extensions=value)
+    assert refused(found, (), ("foo",)).startswith("Invalid Sec-WebSocket-Extensions header: ")
+
+
+def test_an_answer_about_compression_is_judged_where_that_was_offered() -> None:
+    value = "foo, permessage-deflate; server_max_window_bits=10"
+    found, offered = fields(Sec_WebSocket_Extensions=value), PerMessageDeflate()
+    agreed = ["foo", "permessage-deflate; server_max_window_bits=10"]
+    assert check_response(found, KEY, (), ("foo",), offered) == ([], agreed)
+    wrong = fields(Sec_WebSocket_Extensions="permessage-deflate; server_max_window_bits=99")
+    with pytest.raises(HandshakeError, match="Invalid Sec-WebSocket-Extensions header: "):
+        check_response(wrong, KEY, (), (), offered)
+
+
+def test_a_request_offers_compression_behind_other_extensions() -> None:
+    headers = request_headers("h", False, KEY.encode(), None, ["foo"], PerMessageDeflate())
+    name, value = headers[-1]
+    assert name == "Sec-WebSocket-Extensions"
+    assert value.startswith("foo, permessage-deflate")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from time import process_time
+from typing import Any
 
 import pytest
 
-from ws4py.headers import Extension, parse_extensions, split_list
+from ws4py.headers import Extension, check_tokens, is_listed, parse_extensions, split_list
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,24 @@ def test_any_header_of_extensions_is_read_in_proportion_to_its_length(value: str
     with suppress(ValueError):
         parse_extensions(value)
     assert process_time() - began < 5  # what grows with the square takes minutes
+
+
+@pytest.mark.parametrize(
+    ("value", "listed"),
+    [("upgrade", True), ("keep-alive, upgrade", True), ("upgraded", False), ("", False)],
+)
+def test_a_token_is_listed_alone_or_among_others(value: str, listed: bool) -> None:
+    assert is_listed("upgrade", value) is listed
+
+
+@pytest.mark.parametrize("names", ["chat", ["chat"], ("chat",)])
+def test_names_are_given_as_one_or_as_several(names: Any) -> None:
+    assert check_tokens(names, "subprotocol") == ["chat"]
+    assert check_tokens((), "subprotocol") == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a,b", "é", 'a"', 5, None, b"chat"])
+def test_what_cannot_stand_in_a_header_is_named(name: Any) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a subprotocol") as caught:
+        check_tokens(["chat", name], "subprotocol")
+    assert repr(name) in str(caught.value)

@@ -11,6 +11,7 @@ import pytest
 
 from test.conformance import PING, PONG, TEXT, Peer
 from test.helpers import TIMEOUT, RecordingSocket, RecordingWebSocket, frame, read_exactly
+from ws4py.heartbeat import Pulse
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.websocket import Heartbeat, WebSocket
@@ -161,3 +162,24 @@ def test_a_heartbeat_that_was_stopped_before_it_starts_does_nothing() -> None:
     heartbeat.join(TIMEOUT)
     assert not heartbeat.is_alive()
     assert sock.sent == b""
+
+
+def test_a_pulse_of_what_has_ended_does_not_beat() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    pulse = Pulse(ws, 0.001)
+    assert pulse.beat() is not None
+    ws.terminate()
+    assert pulse.beat() is None
+    assert sock.sent == b"\x89\x00"
+
+
+def test_a_pulse_looks_more_often_than_it_pings() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    ws.limits = Limits(heartbeat_timeout=1)
+    pulse = Pulse(ws, 3600)
+    assert 0 < (pulse.beat() or 0) <= 1
+    assert 0 < (pulse.beat() or 0) <= 1
+    assert sock.sent == b"\x89\x00"
+    ws.terminate()

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -15,8 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from test.autobahn.processes import accepts, free_port
+from test.helpers import eventually
+from test.test_cli import Program
+
 PROJECT = Path(__file__).resolve().parent.parent
 SECONDS = 200.0
+FILES = ("LICENSE", "Makefile")
+FOLDERS = ("ws4py", "speedups", "test", "docs", "example", "benchmark", ".github", ".ci")
+SOURCE = {"WS4PY_SOURCE_URL": "https://example.com/blob/main/"}
 
 #: Prints how the installed ws4py masks, after it has parsed and built something.
 REPORT = """
@@ -68,12 +76,15 @@ def run(*command: object, cwd: Path, **changes: str) -> str:
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the sdist, of a copy: what is built in the tree would be found there by others."""
     tree = tmp_path_factory.mktemp("tree")
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(PROJECT / name, tree)
-    ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd")
-    for name in ("ws4py", "speedups"):
+    for path in PROJECT.iterdir():
+        if path.suffix in (".py", ".toml", ".md", ".in", ".ini") or path.name in FILES:
+            shutil.copy(path, tree)
+    ignored = shutil.ignore_patterns("__pycache__", "*.so", ".venv*", "node_modules", "build")
+    for name in FOLDERS:
         shutil.copytree(PROJECT / name, tree / name, ignore=ignored)
-    run(sys.executable, "setup.py", "sdist", "--formats=gztar", cwd=tree)
+    (tree / "ws4py" / "_speedups.abi3.so").touch()
+    (tree / "dist").mkdir()
+    run(sys.executable, "setup.py", "sdist", "--formats=gztar", cwd=tree, **SOURCE)
     [sdist] = (tree / "dist").iterdir()
     return sdist
 
@@ -107,6 +118,75 @@ def test_the_sdist_has_the_source_in_c_and_its_types(sdist: Path) -> None:
     source = {f"speedups/{path.name}" for path in (PROJECT / "speedups").iterdir()}
     assert {*source, "ws4py/_speedups.pyi", "ws4py/py.typed", "setup.py"} <= {*names}
     assert not [name for name in names if name.endswith((".so", ".pyd"))]
+
+
+def test_the_sdist_has_what_its_unit_tests_need_and_nothing_that_was_built(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    told = {"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "pyproject.toml", "tox.ini"}
+    tests = {str(path.relative_to(PROJECT)) for path in (PROJECT / "test").glob("test_*.py")}
+    others = {"test/oldest.txt", "example/static/chat.js", "docs/conf.py", "docs/howto/tls.md"}
+    assert {*told, *tests, *others} <= {*names}
+    wrong = re.compile(r"(^|/)(\.venv|dist|build|node_modules|__pycache__|\.wstest)(/|$)|\.pyc$")
+    assert not [name for name in names if wrong.search(name)]
+
+
+def test_the_tests_of_the_sdist_run(sdist: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path)
+    [tree] = tmp_path.iterdir()
+    pytest_args = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test/test_masking.py")
+    assert " passed" in run(sys.executable, *pytest_args, cwd=tree)
+
+
+def metadata(wheel: Path) -> str:
+    archive = zipfile.ZipFile(wheel)
+    [name] = [name for name in archive.namelist() if name.endswith("/METADATA")]
+    return archive.read(name).decode()
+
+
+@pytest.mark.parametrize("environ", [SOURCE, {}], ids=["at an address", "nowhere"])
+def test_links_of_the_readme_lead_somewhere(
+    sdist: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """On the page of a package index there are no files beside the README."""
+    wheel, _ = build_wheel(sdist, tmp_path, WS4PY_PURE="1", **environ)
+    text = metadata(wheel)
+    assert "Description-Content-Type: text/markdown" in text
+    links = re.findall(r"(?<=\]\()[^)\s]+(?=\))", re.sub(r"```.*?```", "", text, flags=re.S))
+    assert links
+    assert not [link for link in links if not link.startswith(("https://", "http://"))]
+    assert "docs/conformance.md" in text
+    picture = "https://example.com/blob/main/docs/benchmarks-summary.svg?raw=true"
+    assert (picture in links) is bool(environ)
+
+
+def test_the_wheel_in_pure_python_is_for_every_system_and_runs_the_first_example(
+    sdist: Path, tmp_path: Path
+) -> None:
+    """In an environment with nothing else: the core needs the standard library alone."""
+    wheel, _ = build_wheel(sdist, tmp_path, WS4PY_PURE="1", CC="/bin/false")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert install(wheel, tmp_path) == "pure"
+    requires = re.findall(r"^Requires-Dist: (.*)$", metadata(wheel), re.MULTILINE)
+    assert requires
+    assert all("extra ==" in each for each in requires)
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    program = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)[0]
+    port = free_port()
+    (tmp_path / "shout.py").write_text(program.replace("9000", str(port)), encoding="utf-8")
+    python = str(tmp_path / "environment" / "bin" / "python")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with Program("shout.py", cwd=tmp_path, env=env, executable=python) as server:
+        eventually(lambda: accepts(port) or server.process.poll() is not None)
+        assert server.process.poll() is None, server.errors
+        talk = [python, "-m", "ws4py", "connect", f"ws://localhost:{port}/"]
+        said = subprocess.run(
+            talk, input=b"hello\n", stdout=subprocess.PIPE, cwd=tmp_path, env=env,
+            timeout=SECONDS, check=True,
+        )  # fmt: skip
+        assert b"HELLO" in said.stdout
+        server.end(signal.SIGTERM)
 
 
 def test_with_a_compiler_the_compiled_module_is_installed(sdist: Path, tmp_path: Path) -> None:

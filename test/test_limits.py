@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,10 @@ def test_replace_keeps_the_others_and_checks_the_new_one() -> None:
     assert replace(limits, max_fragments=2) == Limits(max_message_size=1, max_fragments=2)
     with pytest.raises(ValueError, match="max_fragments"):
         replace(limits, max_fragments=-2)
+
+
+@pytest.mark.parametrize("policy", ["drop", "", None, True, "WAIT"])
+def test_a_policy_that_there_is_not_is_named(policy: Any) -> None:
+    with pytest.raises(ValueError, match="when_full is one of ") as caught:
+        Limits(when_full=policy)
+    assert repr(policy) in str(caught.value)

@@ -267,20 +267,6 @@ def test_ctrl_c_between_two_connections_answers_leaves_none_out() -> None:
         theirs.close()
 
 
-def test_much_that_the_last_of_several_messages_has_sent_asks_for_room(connect: Any) -> None:
-    class Pours(RecordingWebSocket):
-        limits = Limits(max_queue=1_000_000)
-
-        def received_message(self, message: Any) -> None:
-            for _ in range(1 if message.data == b"1" else 30_000):
-                self.send(b"x" * 1000, binary=True)
-
-    ws, peer = connect(Pours)
-    peer.sendall(TWO)
-    eventually(lambda: ws.close_code == 1006)
-    assert "are queued for a peer that does not read them" in ws.close_reason
-
-
 def test_much_that_another_but_the_last_has_sent_waits_in_the_queue(connect: Any) -> None:
     class Pours(RecordingWebSocket):
         limits = Limits(max_queue=1_000_000)
@@ -317,27 +303,6 @@ def test_a_callback_may_send_and_leave_its_manager(manager: WebSocketManager, co
     _, peer = connect(Leaves)
     peer.sendall(TWO)
     assert read_to_end(peer) == ANSWERS + b"raw"
-
-
-def test_what_the_kernel_refuses_of_one_that_leaves_its_manager_is_sent(
-    manager: WebSocketManager, connect: Any
-) -> None:
-    class Leaves(WebSocket):
-        def received_message(self, message: Any) -> None:
-            if message.data == b"2":
-                manager.remove(self)
-            else:
-                for _ in range(30):
-                    self.send(b"x" * 996, binary=True)
-
-        def _goes_on(self, took: float) -> bool:
-            return True  # However slow the machine is, it is all one turn.
-
-    ws, peer = connect(Leaves)
-    ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    peer.sendall(TWO)
-    assert len(read_exactly(peer, 30_000)) == 30_000
-    ws.terminate()
 
 
 def test_one_that_another_manager_is_serving_sends_for_itself(

@@ -445,3 +445,10 @@ def test_a_copy_grows_by_itself() -> None:
     other = copy.copy(message)
     other.extend(b"c")
     assert (message.data, other.data) == (b"ab", b"abc")
+
+
+def test_a_message_that_another_thread_has_just_joined_is_not_joined_again() -> None:
+    message = TextMessage("a")
+    message.extend("b")
+    assert message.data == b"ab"
+    assert message.__getattr__("data") == b"ab"

@@ -156,3 +156,26 @@ def test_the_best_poller_is_looked_up_when_it_is_made(
     poller = make_poller()
     assert type(poller).__name__ == expected
     poller.release()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll")
+def test_a_time_that_is_none_is_not_taken_for_the_end_of_the_poller() -> None:
+    poller = EPollPoller(timeout=float("nan"))
+    with pytest.raises(ValueError):
+        list(poller.poll())
+    poller.release()
+    assert list(poller.poll()) == []
+
+
+def test_select_without_descriptors_waits_no_longer_than_it_is_told() -> None:
+    assert SelectPoller(0).poll() == []
+    assert SelectPoller().poll_events(0.001) == []
+
+
+def test_select_knows_what_it_was_asked_for(pair: Any) -> None:
+    poller = SelectPoller(0)
+    poller.register(pair[0].fileno(), False, True)
+    assert poller.poll() == []
+    assert poller.poll_events(0) == [(pair[0].fileno(), False, True)]
+    poller.modify(pair[0].fileno(), False, False)
+    assert poller.poll_events(0) == []

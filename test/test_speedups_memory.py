@@ -18,8 +18,8 @@ import pytest
 
 from test.alone import Alone, blocks_left, counts_blocks
 from test.helpers import KEY, TIMEOUT
+from test.test_framing_compiled import BOTH, CHUNK, MOST, PURE, _speedups, binary, text
 from test.test_masking import sample
-from test.test_speedups import BOTH, CHUNK, MOST, PURE, _speedups, binary, text
 from ws4py import masking
 from ws4py.messaging import BinaryMessage, TextMessage
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ws4py.driver import is_broadcasting
 from ws4py.exc import QueueFull, Terminated
@@ -27,7 +28,7 @@ from ws4py.framing import Fragments, Sendable, Uncompressed, is_control
 from ws4py.limits import DROP_CONNECTION, WAIT, Limits
 from ws4py.masking import hasten
 from ws4py.state import State
-from ws4py.transport import OFFER
+from ws4py.transport import OFFER, Transport
 
 #: What gathers is written once it has this many bytes, and at least as often, in seconds.
 _GATHER_SIZE, GATHER_TIME = 64 * 1024, 0.001
@@ -215,11 +216,9 @@ class Outgoing(State):
         if not ready:
             self._lose(f"the peer took nothing in {seconds} s")
 
-    def _write_meanwhile(self) -> bool:
+    def _write_meanwhile(self, transport: Transport) -> bool:
         """Wait until the peer takes bytes or sends some; say whether there is something to read."""
-        transport, seconds = self._transport, self.limits.write_timeout
-        if transport is None:
-            return True
+        seconds = self.limits.write_timeout
         readable, writable = transport.wait(True, True, seconds)
         if writable:
             self._advance()
@@ -470,26 +469,22 @@ class Outgoing(State):
         if not self._draining and not self._broken:
             self._drained()
 
-    def _pull(self) -> None:
-        """Send what there is room for of the generators that are put off."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the classes below this one have
 
-    def _has_waiting(self) -> bool:
-        """Say whether something has come that has not been handled yet."""
-        raise NotImplementedError
+        def _pull(self) -> None:
+            """Send what there is room for of the generators that are put off."""
 
-    def _drained(self) -> None:
-        """Called when all that was queued has been written."""
-        raise NotImplementedError
+        def _has_waiting(self) -> bool:
+            """Say whether something has come that has not been handled yet."""
 
-    def _lose(self, why: str) -> None:
-        """Give the connection up: nothing more can be sent on it."""
-        raise NotImplementedError
+        def _drained(self) -> None:
+            """Called when all that was queued has been written."""
 
-    def _compress(self, message: Uncompressed) -> bytes:
-        """Compress a message whose turn it is, and return its frame."""
-        raise NotImplementedError
+        def _lose(self, why: str) -> None:
+            """Give the connection up: nothing more can be sent on it."""
 
-    def _make_pong(self, payload: bytes) -> tuple[bytes, bytes]:
-        """Return the Pong that answers a Ping."""
-        raise NotImplementedError
+        def _compress(self, message: Uncompressed) -> bytes:
+            """Compress a message whose turn it is, and return its frame."""
+
+        def _make_pong(self, payload: bytes) -> tuple[bytes, bytes]:
+            """Return the Pong that answers a Ping."""

@@ -455,7 +455,7 @@ class Receiver(Closing):
         meanwhile = self._draining and self._reader is not None
         if not meanwhile or not self._driver.drains_here(self):
             return transport.read(self.reading_buffer_size)
-        readable = self._write_meanwhile()
+        readable = self._write_meanwhile(transport)
         if not readable or self._transport is not transport:  # It may have ended by that.
             return None
         return transport.read_now(self.reading_buffer_size)

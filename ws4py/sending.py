@@ -12,7 +12,7 @@ from logging import getLogger
 from os import urandom
 from time import monotonic
 from types import GeneratorType
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from ws4py.deflate import Deflater
 from ws4py.driver import Cancellable, broadcasting
@@ -185,9 +185,7 @@ class Sender(Outgoing):
         self._start_timer("_idle_timer", seconds, stream, partial(self._check_idle, deflater))
 
     def _check_idle(self, deflater: Deflater) -> None:
-        if deflater.idle_release is None:
-            return
-        left = self._compressed_at + deflater.idle_release - monotonic()
+        left = self._compressed_at + (deflater.idle_release or 0) - monotonic()
         with self._lock:
             if self._deflater is not deflater:
                 return
@@ -331,22 +329,20 @@ class Sender(Outgoing):
             self._fragmenter = self._driver.get_ident()
             return self._source
 
-    def close(self, code: int = 1000, reason: Payload = "") -> None:
-        """Begin the closing handshake."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # what the classes below this one have
 
-    @property
-    def _masks(self) -> bool:
-        """Whether frames are masked."""
-        raise NotImplementedError
+        def close(self, code: int = 1000, reason: Payload = "") -> None:
+            """Begin the closing handshake."""
 
-    def _crashed(self, error: BaseException) -> None:
-        """Log an exception of the application's code, and close the connection for it."""
-        raise NotImplementedError
+        @property
+        def _masks(self) -> bool:
+            """Whether frames are masked."""
 
-    def _close_failed(self) -> None:
-        """Close the connection because the application's code failed."""
-        raise NotImplementedError
+        def _crashed(self, error: BaseException) -> None:
+            """Log an exception of the application's code, and close the connection for it."""
+
+        def _close_failed(self) -> None:
+            """Close the connection because the application's code failed."""
 
 
 def broadcast(

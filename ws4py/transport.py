@@ -15,7 +15,7 @@ import socket
 import ssl
 from contextlib import suppress
 from threading import Lock
-from typing import Any, Callable, Union
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 __all__ = ["PlainTransport", "SocketLikeTransport", "TLSTransport", "Transport", "make_transport"]
 
@@ -135,13 +135,14 @@ class Transport:
             return data
         return room[: self.sock.recv_into(room, size)].tobytes()
 
-    def write(self, data: Data, payload: Data = b"") -> int:
-        """Write of ``data`` and then ``payload`` what can be; return how many bytes that were.
+    if TYPE_CHECKING:  # what each kind has
 
-        Raises:
-            OSError: The connection is lost.
-        """
-        raise NotImplementedError
+        def write(self, data: Data, payload: Data = b"") -> int:
+            """Write of ``data`` and then ``payload`` what can be; return how many bytes that were.
+
+            Raises:
+                OSError: The connection is lost.
+            """
 
     def pending(self) -> bool:
         """Say whether there is more to read that the descriptor does not announce."""

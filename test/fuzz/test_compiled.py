@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from test.test_framing_compiled import PURE, Plain, _speedups, frame
 from test.test_masking import by_the_formula
-from test.test_speedups import PURE, Plain, _speedups, frame
 from ws4py.messaging import BinaryMessage, TextMessage
 
 from .reference import Rules, parse

@@ -9,8 +9,7 @@ import pytest
 
 from test.helpers import TIMEOUT, byte_by_byte, whole
 from ws4py.exc import HandshakeError
-from ws4py.handshake import read_status
-from ws4py.heads import Head, HeadReader, make_environ
+from ws4py.heads import Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 
 Feed = Callable[[bytes], list]
@@ -340,33 +339,6 @@ def test_a_name_with_an_underscore_does_not_pass_for_one_with_a_hyphen() -> None
     assert environ["HTTP_X_Y"] == "good"
 
 
-@pytest.mark.parametrize(
-    ("line", "status"),
-    [
-        ("HTTP/1.1 101 Switching Protocols", 101),
-        ("HTTP/1.1 101", 101),
-        ("HTTP/1.1 101 ", 101),
-        ("HTTP/1.0 200 OK", 200),
-        ("HTTP/1.1 404 Pas trouvé", 404),
-    ],
-)
-def test_the_status_of_a_response_is_read_with_or_without_a_phrase(line: str, status: int) -> None:
-    assert read_status(line) == status
-
-
-@pytest.mark.parametrize(
-    "line",
-    ["", "101", "HTTP/1.1", "HTTP/1.1 1", "HTTP/1.1 1011 x", "HTTP/2 101 x", "HTTP/2.0 101 x"]
-    + ["HTTP/1.1  101 x", "http/1.1 101 x", "HTTP/1.1 abc x", "HTTP/1.1 101\nx", "ICY 200 OK"]
-    + ["HTTP/1.1 101x", " HTTP/1.1 101 x", "HTTP/1.1 101 \x00", "HTTP/1.0 101 x"],
-    ids=repr,
-)
-def test_what_is_not_an_http_1_response_is_an_invalid_status_line(line: str) -> None:
-    with pytest.raises(HandshakeError, match="Invalid response status line") as refused:
-        read_status(line)
-    assert refused.value.status is None
-
-
 def test_what_cannot_begin_a_head_is_refused_at_its_first_byte() -> None:
     for first in (b"\x16", b"\x00", b"\xff", b" "):
         with pytest.raises(HandshakeError, match="does not begin a line of HTTP") as caught:
@@ -379,3 +351,22 @@ def test_what_follows_an_interim_response_is_refused_at_its_first_byte_too(feedi
     interim, wrong = b"HTTP/1.1 100 Continue\r\n\r\n", b"\xffHTTP/1.1 101 x\r\n\r\n"
     with pytest.raises(HandshakeError, match="does not begin a line of HTTP"):
         read(feeding(interim + wrong), is_request=False)
+
+
+def test_a_head_is_built_of_a_line_and_headers_in_their_order() -> None:
+    head = build_head("HTTP/1.1 200 OK", [("X", "é"), ("Y", "")])
+    assert head == b"HTTP/1.1 200 OK\r\nX: \xe9\r\nY: \r\n\r\n"
+
+
+@pytest.mark.parametrize("line", ["GET / HTTP/1.1\r\nX: y", "GET /\n HTTP/1.1", "\r"])
+def test_what_is_more_than_a_line_does_not_begin_a_head(line: str) -> None:
+    with pytest.raises(ValueError, match="is more than a line"):
+        build_head(line, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("X", "a\r\nY: b"), ("X", "a\0"), ("X:", "a"), ("X Y", "a"), ("", "a")]
+)
+def test_what_cannot_be_a_header_does_not_get_into_a_head(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match="cannot be a header"):
+        build_head("HTTP/1.1 200 OK", [("A", "b"), (name, value)])

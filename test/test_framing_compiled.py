@@ -105,48 +105,6 @@ def test_both_have_the_same_parameters(name: str) -> None:
     ]
 
 
-# Masking
-
-
-@pytest.mark.parametrize("size", [*range(100), 65535, 65536, 65537, 100_003])
-def test_any_buffer_is_masked_by_the_formula(ways: Any, size: int) -> None:
-    data = sample(size)
-    expected = by_the_formula(data, KEY)
-    padded = memoryview(b"..." + data + b".")
-    for given in (data, bytearray(data), memoryview(data), padded[3 : 3 + size]):
-        masked = ways.mask(given, KEY)
-        assert type(masked) is bytes
-        assert masked == expected
-
-
-def test_a_buffer_of_larger_items_is_masked_byte_by_byte(ways: Any) -> None:
-    items = memoryview(sample(400)).cast("I")
-    assert ways.mask(items, KEY) == by_the_formula(sample(400), KEY)
-
-
-def test_a_key_may_be_a_bytearray(ways: Any) -> None:
-    assert ways.mask(b"Hello", bytearray(KEY)) == by_the_formula(b"Hello", KEY)
-
-
-@pytest.mark.parametrize("size", [0, 5, 5000])
-@pytest.mark.parametrize("key", [b"", b"abc", b"abcde", bytes(8)])
-def test_a_key_of_another_length_is_refused(ways: Any, key: bytes, size: int) -> None:
-    with pytest.raises(ValueError, match=f"a masking key is 4 bytes long and not {len(key)}"):
-        ways.mask(bytes(size), key)
-
-
-@pytest.mark.parametrize("data", ["text", 5, None, [1, 2]])
-def test_what_has_no_bytes_is_not_masked(ways: Any, data: Any) -> None:
-    with pytest.raises(TypeError):
-        ways.mask(data, KEY)
-
-
-@pytest.mark.parametrize("size", [4, 9000])
-def test_a_buffer_with_gaps_is_not_masked(ways: Any, size: int) -> None:
-    with pytest.raises(BufferError):
-        ways.mask(memoryview(bytes(size))[::2], KEY)
-
-
 # Building frames
 
 
