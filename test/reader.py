@@ -135,7 +135,7 @@ class Reader:
             self._execute(text)
         elif block.language == "console":
             self._type(text, marks.get("serves"))
-        elif block.language != "text" and not block.language.startswith(("{toctree}", "{image}")):
+        elif not block.language.startswith(("text", "{toctree}", "{image}", "{include}")):
             raise AssertionError(f"nothing says what becomes of {block}")
 
     def _port(self, match: re.Match[str]) -> str:
