@@ -100,24 +100,25 @@ def test_a_peer_that_takes_nothing_in_time_is_given_up(connect: Any) -> None:
 
 def test_a_peer_that_takes_some_now_and_then_is_waited_for(connect: Any) -> None:
     ws, peer = connect(Hasty)
-    ws.limits = Limits(write_timeout=0.3, max_queue=None)
+    ws.limits = Limits(write_timeout=2, max_queue=None)
     broadcast([ws], MUCH, binary=True)
     for _ in range(8):
-        threading.Event().wait(0.08)
+        threading.Event().wait(0.3)
         read_exactly(peer, 300_000)
     assert not ws.terminated
     read_exactly(peer, len(MUCH) + 10 - 8 * 300_000)
     eventually(lambda: not ws._draining)
-    threading.Event().wait(0.35)
+    eventually(lambda: ws._drain_timer is None)
     assert not ws.terminated
 
 
 def test_a_time_that_is_lifted_meanwhile_does_not_count(connect: Any) -> None:
     ws, peer = connect(Hasty)
+    ws.limits = Limits(write_timeout=1, max_queue=None)
     broadcast([ws], MUCH, binary=True)
     eventually(lambda: ws._drain_timer is not None)
     ws.limits = Limits(write_timeout=None, max_queue=None)
-    threading.Event().wait(0.2)
+    eventually(lambda: ws._drain_timer is None)
     assert not ws.terminated
     assert len(read_exactly(peer, len(MUCH) + 10)) == len(MUCH) + 10
     broadcast([ws], MUCH, binary=True)

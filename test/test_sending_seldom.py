@@ -101,13 +101,13 @@ def test_what_is_compressed_while_another_connection_follows_goes_nowhere() -> N
 
 def test_what_is_kept_is_let_go_of_only_after_the_last_message(pair: Any) -> None:
     ws = WebSocket(pair[0])
-    agree(ws, idle_release=0.2)
+    agree(ws, idle_release=2)
     deflater = ws._deflater
     assert deflater is not None
     ws.send(LONG)
-    threading.Event().wait(0.1)
+    threading.Event().wait(1.2)
     ws.send(LONG)
-    threading.Event().wait(0.15)
+    threading.Event().wait(1.2)
     assert deflater._compressor is not None
     eventually(lambda: deflater._compressor is None, "it is kept")
     ws.terminate()
