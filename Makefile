@@ -66,17 +66,16 @@ test: venv wstest peers  ## run the whole test suite
 unit: venv  ## run the tests that need nothing but Python
 	$(PYTEST) $(SEVERAL) -m '$(UNIT)' $(PYTEST_ARGS)
 
-# Of what the command line, the engines' processes and the heads of requests do, nothing is masked.
-UNMASKED := --ignore-glob='test/test_cli*' --ignore-glob='test/test_draining*' \
-	--ignore-glob='test/test_handshake*' --ignore-glob='test/test_client*' \
-	--ignore=test/test_wsgi_servers.py --ignore=test/test_examples.py --ignore=test/test_readme.py \
-	--ignore=test/test_strict_heads.py --ignore=test/test_edges.py --ignore=test/fuzz/test_guided.py
+# What masks, or stands upon that.
+MASKS := test/test_wsaccel.py test/test_masking*.py test/test_framing*.py test/test_messaging.py \
+	test/test_streaming*.py test/test_utf8validator.py test/test_receiving*.py test/test_sending*.py \
+	test/test_websocket*.py test/test_snippets*.py test/regressions test/autobahn/test_autobahn.py
 
 # In pure Python, so that wsaccel is what masks, and not our own compiled module.
-wsaccel: wstest  ## run the unit tests, and Autobahn's core, with wsaccel
+wsaccel: wstest  ## run the tests of what masks, and Autobahn's core, with wsaccel
 	$(MAKE) venv EXTRAS=,wsaccel VENV=.venv-wsaccel
-	WS4PY_PURE=1 .venv-wsaccel/bin/python -m pytest -ra $(SEVERAL) $(UNMASKED) \
-		-m '$(UNIT) and not conformance or wsaccel' $(PYTEST_ARGS)
+	WS4PY_PURE=1 .venv-wsaccel/bin/python -m pytest -ra $(SEVERAL) $(MASKS) \
+		-m '$(UNIT) or wsaccel' $(PYTEST_ARGS)
 
 # In pure Python, since what is compiled takes the place of lines of Python.
 MEASURED := WS4PY_PURE=1 $(BIN)/python -m coverage
@@ -115,7 +114,7 @@ BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/t
 	test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
 	test/test_conformance.py
 
-brief: venv  ## run the unit tests of the core, and every engine's conformance over ws, as PyPy does
+brief: venv  ## run the unit tests of the core, and every engine's conformance over ws
 	$(PYTEST) $(SEVERAL) $(BRIEF) -k 'not wss' -m '$(UNIT)' $(PYTEST_ARGS)
 
 # With the oldest releases that are supported of all engines, on a Python that they install on.
