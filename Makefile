@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # Extras to install besides those for development: make unit EXTRAS=,wsaccel VENV=.venv-wsaccel
 EXTRAS ?=
+# What an environment is for: `test` has what runs the tests, and no more.
+FOR ?= dev
 
 # More arguments for every pytest started here: make unit PYTEST_ARGS='-x -k close'
 PYTEST_ARGS ?=
@@ -43,7 +45,7 @@ venv: $(VENV)/.installed  ## create the environment, again when what it is made 
 
 $(VENV)/.installed: pyproject.toml setup.py speedups/*
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(FOR)$(EXTRAS)]'
 	@touch $@
 
 check: venv  ## lint, format, types and layers
