@@ -381,8 +381,8 @@ FAULTS_OF_TARGETS = [
     Fault(
         "a key may be short",
         "handshake",
-        "if len(decoded) != 16:",
-        "if len(decoded) > 16:",
+        "    if _is_key(key):",
+        "    if _is_key(key) or 0 < len(key) < 24:",
         ("request",),
     ),
     Fault(
