@@ -167,6 +167,7 @@ class WebSocketServer:
                 )
                 for sock in self.sockets:
                     with fromfd(sock.fileno(), sock.family, sock.type) as twin:
+                        twin.setblocking(False)  # PyPy 3.9 has made both of them block.
                         twin.listen(self._backlog)
             except BaseException:
                 self._closed = None
