@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import tracemalloc
 from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -475,6 +474,7 @@ def test_a_server_serves_again_after_its_descriptors_had_run_out() -> None:
 
 
 def test_a_handshake_and_small_messages_allocate_no_block_for_a_large_read() -> None:
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none")
     with echo_server() as server:
         for is_measured in (False, True):
             sock = socket.create_connection(server.server_address, timeout=TIMEOUT)
