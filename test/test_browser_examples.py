@@ -261,6 +261,8 @@ def test_the_pictures_of_the_pages_are_small(browser: Any, tmp_path: Any) -> Non
 
 def test_the_pages_are_shown_in_the_documentation() -> None:
     names = {f"{page}-{screen}.png" for page in screenshots.PAGES for screen in screenshots.SCREENS}
-    shown = {path.name: path.stat().st_size for path in screenshots.IMAGES.iterdir()}
+    shown = {path.name: path.stat().st_size for path in screenshots.IMAGES.glob("*.png")}
     assert set(shown) == names
+    page = (screenshots.IMAGES.parent / "tutorial/examples.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"../images/{name}" not in page] == []
     assert max(shown.values()) <= screenshots.MOST_BYTES
