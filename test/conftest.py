@@ -6,7 +6,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ import trustme
 from test.alone import Alone, process_alone
 from test.helpers import TIMEOUT, RecordingWebSocket
 from ws4py.manager import WebSocketManager
+from ws4py.websocket import WebSocket
 
 # A shell that starts the tests in the background has them ignore SIGINT, and so would the programs
 # that they start and interrupt.
@@ -141,3 +142,23 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     with ours, theirs:
         theirs.settimeout(TIMEOUT)
         yield ours, theirs
+
+
+@pytest.fixture
+def run(pair: Any) -> Iterator[Callable[..., tuple[Any, socket.socket]]]:
+    """Runs a websocket of a class in a thread; returns it and the socket of its peer."""
+    ours, theirs = pair
+    ran: list[tuple[WebSocket, threading.Thread]] = []
+
+    def start(websocket_class: Any, **options: Any) -> tuple[Any, socket.socket]:
+        ws = websocket_class(ours, **options)
+        thread = threading.Thread(target=ws.run)
+        thread.start()
+        ran.append((ws, thread))
+        return ws, theirs
+
+    yield start
+    for ws, thread in ran:
+        ws.terminate()
+        thread.join(TIMEOUT)
+        assert not thread.is_alive()

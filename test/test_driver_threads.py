@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -28,26 +27,6 @@ pytestmark = pytest.mark.usefixtures("no_thread_left")
 MUCH = bytes(5_000_000)
 
 
-@pytest.fixture
-def running(pair: Any) -> Iterator[Any]:
-    """Runs a websocket of a class in a thread; returns it and the socket of its peer."""
-    ours, theirs = pair
-    threads: list[tuple[WebSocket, threading.Thread]] = []
-
-    def run(websocket_class: Any, **options: Any) -> tuple[Any, socket.socket]:
-        ws = websocket_class(ours, **options)
-        thread = threading.Thread(target=ws.run)
-        thread.start()
-        threads.append((ws, thread))
-        return ws, theirs
-
-    yield run
-    for ws, thread in threads:
-        ws.terminate()
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
-
-
 def test_a_broadcast_is_one_for_its_thread_alone() -> None:
     seen: list[bool] = []
     with broadcasting():
@@ -61,29 +40,29 @@ def test_a_broadcast_is_one_for_its_thread_alone() -> None:
     assert seen == [False]
 
 
-def test_messages_that_come_together_are_answered_together(running: Any) -> None:
-    _, peer = running(EchoWebSocket)
+def test_messages_that_come_together_are_answered_together(run: Any) -> None:
+    _, peer = run(EchoWebSocket)
     peer.sendall(frame(1, b"one") + frame(1, b"two") + frame(1, b"three"))
     assert read_exactly(peer, 17) == b"\x81\x03one\x81\x03two\x81\x05three"
 
 
-def test_a_callback_that_takes_its_time_loses_nothing(running: Any) -> None:
+def test_a_callback_that_takes_its_time_loses_nothing(run: Any) -> None:
     class Slow(EchoWebSocket):
         def received_message(self, message: Any) -> None:
             threading.Event().wait(0.012)
             super().received_message(message)
 
-    _, peer = running(Slow)
+    _, peer = run(Slow)
     peer.sendall(b"".join(frame(1, b"%d" % number) for number in range(4)))
     assert read_exactly(peer, 12) == b"\x81\x010\x81\x011\x81\x012\x81\x013"
 
 
-def test_the_thread_that_reads_writes_what_its_callback_could_not(running: Any) -> None:
+def test_the_thread_that_reads_writes_what_its_callback_could_not(run: Any) -> None:
     class Answers(WebSocket):
         def received_message(self, message: Any) -> None:
             self.send(MUCH, binary=True)
 
-    _, peer = running(Answers)
+    _, peer = run(Answers)
     peer.sendall(frame(1, b"go"))
     assert read_exactly(peer, len(MUCH) + 10)[10:] == MUCH
 
@@ -109,13 +88,13 @@ def test_what_a_broadcast_leaves_is_written_by_a_thread_of_its_own(pair: Any) ->
     ws.terminate()
 
 
-def test_a_heartbeat_beats_while_the_connection_is_read(running: Any) -> None:
-    _, peer = running(WebSocket, heartbeat_freq=0.01)
+def test_a_heartbeat_beats_while_the_connection_is_read(run: Any) -> None:
+    _, peer = run(WebSocket, heartbeat_freq=0.01)
     assert read_exactly(peer, 4) == b"\x89\x00\x89\x00"
 
 
-def test_who_ends_a_connection_that_a_thread_reads_leaves_closed_to_that(running: Any) -> None:
-    ws, peer = running(RecordingWebSocket)
+def test_who_ends_a_connection_that_a_thread_reads_leaves_closed_to_that(run: Any) -> None:
+    ws, peer = run(RecordingWebSocket)
     assert ws.next_event() == ("opened",)
     ws.terminate()
     assert ws.next_event() == ("closed", 1006, "Going away")
@@ -131,7 +110,7 @@ def test_who_ends_a_connection_that_nobody_reads_calls_closed() -> None:
     assert list(ws.events.queue) == [("closed", 1006, "Going away")]
 
 
-def test_what_ends_without_its_socket_needs_no_shutdown(running: Any) -> None:
+def test_what_ends_without_its_socket_needs_no_shutdown(run: Any) -> None:
     class Leaves(RecordingWebSocket):
         def received_message(self, message: Any) -> None:
             self.close_connection()
@@ -140,7 +119,7 @@ def test_what_ends_without_its_socket_needs_no_shutdown(running: Any) -> None:
             other.join(TIMEOUT)
             super().received_message(message)
 
-    ws, peer = running(Leaves)
+    ws, peer = run(Leaves)
     peer.sendall(frame(1, b"go"))
     assert ws.all_events() == [("opened",), ("text", b"go"), ("closed", 1006, "Going away")]
 
@@ -197,8 +176,8 @@ def test_a_timer_that_finds_no_thread_says_so_and_the_next_one_goes(
     eventually(lambda: not _timers._runs)
 
 
-def test_an_answer_leaves_though_the_next_message_has_come_in_part(running: Any) -> None:
-    _, peer = running(EchoWebSocket)
+def test_an_answer_leaves_though_the_next_message_has_come_in_part(run: Any) -> None:
+    _, peer = run(EchoWebSocket)
     two = frame(1, b"two")
     peer.sendall(frame(1, b"one") + two[:3])
     assert read_exactly(peer, 5) == b"\x81\x03one"

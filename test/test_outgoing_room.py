@@ -34,26 +34,6 @@ TOGETHER = frame(1, b"1") + frame(1, b"2") + frame(1, b"3")[:3]
 Run = Callable[..., tuple[Any, socket.socket]]
 
 
-@pytest.fixture
-def run(pair: Any) -> Iterator[Run]:
-    """Runs a websocket of a class in a thread; returns it and the socket of its peer."""
-    ours, theirs = pair
-    ran: list[tuple[WebSocket, threading.Thread]] = []
-
-    def start(websocket_class: Any) -> tuple[Any, socket.socket]:
-        ws = websocket_class(ours)
-        thread = threading.Thread(target=ws.run)
-        thread.start()
-        ran.append((ws, thread))
-        return ws, theirs
-
-    yield start
-    for ws, thread in ran:
-        ws.terminate()
-        thread.join(TIMEOUT)
-        assert not thread.is_alive()
-
-
 def in_thread(function: Callable[..., object], *arguments: Any) -> threading.Thread:
     thread = threading.Thread(target=function, args=arguments)
     thread.start()
