@@ -137,6 +137,23 @@ def connect(manager: WebSocketManager) -> Iterator[Any]:
 
 
 @pytest.fixture
+def pairs() -> Iterator[Any]:
+    """Makes connected sockets; ours first."""
+    made: list[socket.socket] = []
+
+    def make() -> tuple[socket.socket, socket.socket]:
+        pair = socket.socketpair()
+        for sock in pair:
+            sock.settimeout(TIMEOUT)
+        made.extend(pair)
+        return pair
+
+    yield make
+    for sock in made:
+        sock.close()
+
+
+@pytest.fixture
 def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -53,7 +53,7 @@ def test_a_client_that_is_not_connected_cannot_be_closed() -> None:
         client.close()
 
 
-@pytest.mark.parametrize("code", [999, 1004, 1006, 1015, 1016, 2999, 5000])
+@pytest.mark.parametrize("code", [0, 999, 1004, 1006, 1015, 1016, 2999, 5000])
 def test_a_code_that_no_close_can_have_is_refused(code: int) -> None:
     sock = RecordingSocket()
     ws = WebSocket(sock)

@@ -48,23 +48,6 @@ class Foreign:
         self.inner.release()
 
 
-@pytest.fixture
-def pairs() -> Iterator[Any]:
-    """Makes connected sockets; ours first."""
-    made: list[socket.socket] = []
-
-    def make() -> tuple[socket.socket, socket.socket]:
-        pair = socket.socketpair()
-        for sock in pair:
-            sock.settimeout(TIMEOUT)
-        made.extend(pair)
-        return pair
-
-    yield make
-    for sock in made:
-        sock.close()
-
-
 @pytest.fixture(params=[None, SelectPoller, Foreign], ids=["best", "select", "foreign"])
 def idle(request: pytest.FixtureRequest, pairs: Any) -> Iterator[WebSocketManager]:
     """A manager that has not been started."""
@@ -333,6 +316,23 @@ def test_close_all_refuses_a_code_that_is_none(manager: WebSocketManager, pairs:
     manager.add(RecordingWebSocket(pairs()[0]))
     with pytest.raises(ValueError, match="1006"):
         manager.close_all(1006)
+
+
+def test_close_all_closes_all_but_the_one_that_fails(
+    manager: WebSocketManager, pairs: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Fails(RecordingWebSocket):
+        def close(self, code: int = 1000, reason: Any = "") -> None:
+            raise LookupError("not today")
+
+    (ours, theirs), (others, _), (last, farthest) = pairs(), pairs(), pairs()
+    for ws in RecordingWebSocket(ours), Fails(others), RecordingWebSocket(last):
+        manager.add(ws)
+    manager.close_all(4000, "")
+    for peer in theirs, farthest:
+        assert read_exactly(peer, 4) == b"\x88\x02\x0f\xa0"
+        peer.close()
+    assert "LookupError: not today" in caplog.text
 
 
 def test_close_all_calls_close_with_names(manager: WebSocketManager, pairs: Any) -> None:

@@ -127,7 +127,7 @@ def test_all_are_closed_and_then_forgotten(served: Any) -> None:
     peers = [connect(), connect()]
     call(application.close_all)
     assert_told(*peers)
-    eventually(lambda: not application._websockets, "they are not forgotten")
+    eventually(lambda: not application._here.websockets, "they are not forgotten")
 
 
 def test_a_drain_waits_for_the_ends_and_lets_the_others_go_on(served: Any) -> None:
@@ -137,7 +137,7 @@ def test_a_drain_waits_for_the_ends_and_lets_the_others_go_on(served: Any) -> No
         assert_told(peers[1])
         peers[0].send_close(1001)
         peers[0].leave()
-    assert not served[0]._websockets
+    assert not served[0]._here.websockets
 
 
 def test_a_drain_in_a_time_drops_who_does_not_answer(served: Any) -> None:
@@ -146,7 +146,7 @@ def test_a_drain_in_a_time_drops_who_does_not_answer(served: Any) -> None:
         assert_told(peer)
     assert silent.close_frame() == (1001, "Server is shutting down")
     silent.expect_end()
-    assert not served[0]._websockets
+    assert not served[0]._here.websockets
 
 
 def test_nothing_is_accepted_once_it_was_drained(served: Any) -> None:
@@ -176,8 +176,8 @@ def test_one_that_was_never_run_is_not_waited_for() -> None:
     environ = environ_of()
     call(application, environ)
     websocket = environ["ws4py.websocket"]
-    assert application._websockets == []
+    assert application._here.websockets == []
     websocket.terminate()
     websocket.run()
-    assert application._websockets == []
+    assert application._here.websockets == []
     application.drain()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from logging import getLogger
 from typing import Any
 
-from ws4py.draining import GRACE, draining
+from ws4py.draining import GRACE, close_all, draining, longest_close
 from ws4py.sending import broadcast
 
 __all__ = ["WebSockets", "wait_in", "wake"]
@@ -36,9 +36,14 @@ class WebSockets:
         broadcast(self, message, binary, compress)
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
-        """Begin the closing handshake of each websocket; do not wait for any."""
-        for websocket in self:
-            websocket.close(code=code, reason=message)
+        """Begin the closing handshake of each websocket; do not wait for any.
+
+        What is wrong with one of them does not matter to the others.
+
+        Raises:
+            ValueError: No Close frame can have that code.
+        """
+        close_all(self, code, message)
 
     async def drain(self, seconds: float) -> None:
         """Close each websocket with 1001, and wait until each has ended.
@@ -77,8 +82,8 @@ class WebSockets:
         if self._drainer is not None:
             await asyncio.shield(self._drainer)
             return
-        waits = [websocket.limits.close_timeout for websocket in self]
-        await self._wait_ended(None if None in waits else max(filter(None, waits), default=GRACE))
+        seconds = longest_close(self)
+        await self._wait_ended(None if seconds is None else seconds or GRACE)
 
     async def _wait_ended(self, seconds: float | None) -> None:
         """Wait for the ends, ``seconds`` for each: of callbacks, of ``closed``, and of all."""

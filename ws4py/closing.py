@@ -16,7 +16,7 @@ from ws4py.driver import Cancellable, Driver
 from ws4py.exc import Terminated
 from ws4py.messaging import ABNORMAL, CloseControlMessage, Payload
 from ws4py.sending import Sender
-from ws4py.streaming import Stream, is_valid_closing_code
+from ws4py.streaming import Stream, check_closing_code
 from ws4py.transport import Transport
 
 logger = getLogger("ws4py")
@@ -127,7 +127,7 @@ class Closing(Sender):
         and reason; if it does not close, the answer is the ordinary one.
 
         Args:
-            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 for an empty Close.
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999; 1005 or None for an empty Close.
             reason: For the peer; cut to 123 bytes.
 
         Raises:
@@ -144,8 +144,7 @@ class Closing(Sender):
         if not self._connected and not self._over:
             raise RuntimeError("a client cannot be closed before it is connected")
         message = CloseControlMessage(code, reason)
-        if message.data and not is_valid_closing_code(code or 0):
-            raise ValueError(f"{code} is not a code that a Close frame can have")
+        check_closing_code(code)
         stream = self.stream
         if not self._write_close(message.single(self._masks), at_once):
             return False
@@ -205,7 +204,7 @@ class Closing(Sender):
 
     def _give_up(self, why: str) -> None:
         """Tell a peer that seems dead, and wait neither for it to read that nor to answer."""
-        self._reason = why
+        self._reason = self._reason or why
         self._write_close(CloseControlMessage(1011, why).single(self._masks), at_once=True)
         self._lose(why)
 

@@ -18,8 +18,9 @@ from typing import Any, Callable
 
 from ws4py.driver import broadcasting
 from ws4py.limits import is_amount
+from ws4py.streaming import check_closing_code
 
-__all__ = ["GRACE", "check_drain", "draining", "go_away"]
+__all__ = ["GRACE", "check_drain", "close_all", "draining", "go_away", "longest_close"]
 
 logger = getLogger("ws4py")
 
@@ -46,11 +47,30 @@ def check_drain(seconds: Any) -> None:
 
 def go_away(websocket: Any) -> None:
     """Begin the closing handshake, because the server goes; wait for nothing."""
-    try:
-        with broadcasting():
-            websocket.close(code=_GOING_AWAY, reason="Server is shutting down")
-    except Exception:
-        logger.exception("A websocket could not be closed")
+    close_all((websocket,), _GOING_AWAY, "Server is shutting down")
+
+
+def close_all(websockets: Iterable[Any], code: int, reason: str) -> None:
+    """Begin the closing handshake of each; wait for nothing.
+
+    What is wrong with one of them does not matter to the others.
+
+    Raises:
+        ValueError: No Close frame can have that code.
+    """
+    check_closing_code(code)
+    with broadcasting():
+        for websocket in websockets:
+            try:
+                websocket.close(code=code, reason=reason)
+            except Exception:
+                logger.exception("A websocket could not be closed")
+
+
+def longest_close(websockets: Iterable[Any]) -> float | None:
+    """Return the seconds in which they all end, once they are closed; None if one may never."""
+    times = [websocket.limits.close_timeout for websocket in websockets]
+    return None if None in times else max(times, default=0.0)
 
 
 def draining(

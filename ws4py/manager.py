@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from types import MethodType
 from typing import Any, Callable
 
-from ws4py.draining import check_drain, draining
+from ws4py.draining import check_drain, close_all, draining
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, log_or_raise
@@ -420,11 +420,12 @@ class WebSocketManager(Threads, Thread):
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; do not wait for any.
 
+        What is wrong with one of them does not matter to the others.
+
         Raises:
             ValueError: No Close frame can have that code.
         """
-        for websocket in self:
-            websocket.close(code=code, reason=message)
+        close_all(self, code, message)
 
     def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket, as ``send`` takes it; wait for none.

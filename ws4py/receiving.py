@@ -438,7 +438,7 @@ class Receiver(Closing):
         """
         if self._came < size or size < DEFAULT_READING_SIZE:
             return size
-        return min(self._wanted, 4 * self._came, _LARGEST_READ)
+        return max(size, min(self._wanted, 4 * self._came, _LARGEST_READ))
 
     def _read_failed(self, error: OSError) -> None:
         """Tell of an error, unless the connection is ending anyhow."""

@@ -68,6 +68,16 @@ def is_valid_closing_code(code: int) -> bool:
     return code in VALID_CLOSING_CODES or 3000 <= code <= 4999
 
 
+def check_closing_code(code: int | None) -> None:
+    """See to it that a Close frame can have this code, or, with None or 1005, be empty.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not (code is None or code == NO_STATUS or is_valid_closing_code(code)):
+        raise ValueError(f"{code} is not a code that a Close frame can have")
+
+
 class _ListAtNeed:
     """An attribute that becomes a list when it is first asked for: most connections never do."""
 

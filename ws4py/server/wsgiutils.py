@@ -41,7 +41,7 @@ from typing import Any, Callable, Union
 from wsgiref.util import is_hop_by_hop
 
 from ws4py.deflate import Compression
-from ws4py.draining import GRACE, check_drain, draining, go_away
+from ws4py.draining import GRACE, check_drain, close_all, draining, go_away, longest_close
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, build_switch, refusal
 from ws4py.limits import Limits
@@ -61,6 +61,24 @@ Sleep = Callable[[float], object]
 
 #: Seconds between two looks whether greenlets have ended.
 _LOOK = 0.02
+
+
+class _Process:
+    """What an application has in one process: none of it outlives a fork."""
+
+    def __init__(self) -> None:
+        # What is below is guarded by this; it is notified when a websocket has ended.
+        self.changed = Condition()
+        # Those that are held, or that a server which knows us runs.
+        self.running: dict[int, WebSocket] = {}
+        self.manager: WebSocketManager | None = None
+        self.is_draining = False
+
+    @property
+    def websockets(self) -> list[WebSocket]:
+        """All but those that have been handed off to a manager which was given ready-made."""
+        with self.changed:
+            return [*self.running.values(), *(self.manager or ())]
 
 
 class WebSocketWSGIApplication:
@@ -109,14 +127,13 @@ class WebSocketWSGIApplication:
         self._make_acceptor()  # An argument that cannot be one is refused here.
         if not (manager is None or isinstance(manager, WebSocketManager) or callable(manager)):
             raise TypeError(f"{manager!r} is neither a WebSocketManager nor makes one")
-        # What is below is guarded by this; it is notified when a websocket has ended.
-        self._changed = Condition()
-        # Those that are held, or that a server which knows us runs.
-        self._running: dict[int, WebSocket] = {}
-        self._made: WebSocketManager | None = None
-        # The processes in which that was made, and in which drain() was called.
-        self._made_in = self._drained_in = 0
+        self._processes: dict[int, _Process] = {}
         self._warnings: set[str] = set()
+
+    @property
+    def _here(self) -> _Process:
+        pid = os.getpid()
+        return self._processes.get(pid) or self._processes.setdefault(pid, _Process())
 
     def _make_acceptor(self) -> Acceptor:
         """Return what judges a request by the attributes as they are now."""
@@ -165,7 +182,7 @@ class WebSocketWSGIApplication:
         Raises:
             HandshakeError: There is to be none.
         """
-        check_open(self._is_draining)
+        check_open(self._here.is_draining)
         names = accepted.protocols, accepted.extensions
         websocket = self.make_websocket(environ["ws4py.socket"], *names, environ)
         websocket = environ.get("ws4py.websocket", websocket)
@@ -199,8 +216,11 @@ class WebSocketWSGIApplication:
             raise
         try:
             self._switch(websocket, connection, accepted)
-        except OSError as error:
-            logger.info("A connection ended before it was opened: %s", error)
+        except Exception as error:
+            if isinstance(error, OSError):
+                logger.info("A connection ended before it was opened: %s", error)
+            else:
+                logger.exception("A websocket could not be opened")
             websocket.terminate()
             return connection.end()
         if manager is None:
@@ -218,24 +238,26 @@ class WebSocketWSGIApplication:
             self._add(websocket)
             websocket.run()
         finally:
-            dead_end = connection.end()
             self._discard(websocket)
+            dead_end = connection.end()
         return dead_end
 
     def _add(self, websocket: WebSocket) -> None:
         """Take note that a websocket is about to be opened, unless it has ended already."""
-        with self._changed:
-            self._running[id(websocket)] = websocket
-            closes = self._is_draining
+        here = self._here
+        with here.changed:
+            here.running[id(websocket)] = websocket
+            closes = here.is_draining
         if websocket._over:
             self._discard(websocket)
         elif closes:
             go_away(websocket)
 
     def _discard(self, websocket: WebSocket) -> None:
-        with self._changed:
-            self._running.pop(id(websocket), None)
-            self._changed.notify_all()
+        here = self._here
+        with here.changed:
+            here.running.pop(id(websocket), None)
+            here.changed.notify_all()
 
     def _hand_off(
         self, websocket: WebSocket, connection: Connection, manager: WebSocketManager
@@ -262,7 +284,7 @@ class WebSocketWSGIApplication:
         Raises:
             HandshakeError: It can be neither.
         """
-        check_open(self._is_draining)
+        check_open(self._here.is_draining)
         if self.manager is None:
             return None
         if connection.is_gevent:
@@ -275,15 +297,13 @@ class WebSocketWSGIApplication:
         manager = self.manager
         if not isinstance(manager, WebSocketManager):
             manager = self._make_manager(manager)
-        if manager.ident is not None and not manager.is_alive():
+        if manager.ident is None:
+            self._warn_once("the manager has not been started: until it is, websockets only wait")
+        elif not manager.is_alive():
             text = "the manager does not run in this process: give what makes one, or start it here"
             self._warn_once(text)
             raise HandshakeError(text, 503)
         return manager
-
-    @property
-    def _is_draining(self) -> bool:
-        return self._drained_in == os.getpid()
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warnings:
@@ -291,40 +311,41 @@ class WebSocketWSGIApplication:
             logger.warning(text)
 
     def _make_manager(self, make: Callable[[], WebSocketManager]) -> WebSocketManager:
-        """Return the manager of this process, which runs."""
-        with self._changed:
-            if self._made is None or self._made_in != os.getpid():
-                self._made, self._made_in = make(), os.getpid()
+        """Return the manager of this process, which runs.
+
+        Raises:
+            TypeError: What was to make it has made something else.
+        """
+        here = self._here
+        with here.changed:
+            if here.manager is None:
+                manager = make()
+                if not isinstance(manager, WebSocketManager):
+                    raise TypeError(f"{make!r} has made {manager!r}, which is no WebSocketManager")
                 # Threads are joined before what is registered below is called.
-                self._made.daemon = True
-                self._made.start()
+                manager.daemon = True
+                manager.start()
+                here.manager = manager
                 atexit.register(self.drain)
-            return self._made
+            return here.manager
 
     def close_all(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket in this process; do not wait for any.
 
-        Those that a manager drives which was given ready-made are for that one to close.
+        What is wrong with one of them does not matter to the others. Those that a manager drives
+        which was given ready-made are for that one to close.
 
         Raises:
             ValueError: No Close frame can have that code.
         """
-        for websocket in self._websockets:
-            websocket.close(code=code, reason=message)
-
-    @property
-    def _websockets(self) -> list[WebSocket]:
-        """All but those that have been handed off to a manager which was given ready-made."""
-        with self._changed:
-            is_here = self._made_in == os.getpid()
-            return [*self._running.values(), *((self._made if is_here else None) or ())]
+        close_all(self._here.websockets, code, message)
 
     def broadcast(self, message: Any, binary: bool = False, compress: bool = True) -> None:
         """Send ``message`` to each websocket in this process, as ``send`` takes it; wait for none.
 
         Those that a manager drives which was given ready-made are for that one to send to.
         """
-        broadcast(self._websockets, message, binary, compress)
+        broadcast(self._here.websockets, message, binary, compress)
 
     def drain(self, seconds: float | None = None) -> None:
         """Close all websockets in this process, as ``close_all()`` does, and wait for their ends.
@@ -345,47 +366,53 @@ class WebSocketWSGIApplication:
                 dropped. By default all are closed at once, and each has its
                 ``limits.close_timeout``.
 
+        A callback that does not return after that is not waited for; the log tells of it.
+
         Raises:
             ValueError: ``seconds`` is negative, or not a number.
         """
         check_drain(seconds)
-        with self._changed:
-            self._drained_in = os.getpid()
-            made = self._made if self._made_in == os.getpid() else None
+        here = self._here
+        with here.changed:
+            here.is_draining = True
         sleep = self._find_sleep()
         if seconds is None:
+            longest = longest_close(here.websockets)
+            patience = None if longest is None else longest + GRACE
             self.close_all()
         else:
+            patience = GRACE  # What has been dropped ends, unless its callback does not return.
             self._drain_in(seconds, sleep or self._pause)
-        # What has been dropped ends, unless its callback does not return.
-        patience = None if seconds is None else GRACE
-        if made is not None:
-            made.stop(None if seconds is None else 0)
-            made.join(patience)
+        if here.manager is not None:
+            here.manager.stop(None if seconds is None else 0)
+            here.manager.join(patience)
             atexit.unregister(self.drain)
         self._wait_ended(patience, sleep)
-        if self._running:
-            logger.error("Callbacks do not return: %d websockets are left", len(self._running))
+        left = len(here.websockets)
+        if left:
+            logger.error("Callbacks do not return: %d websockets are left", left)
 
     def _find_sleep(self) -> Sleep | None:
         """Return what this thread is to wait in for greenlets, None if there are none of it."""
-        sleeps = (websocket._driver.find_sleep() for websocket in self._websockets)
+        sleeps = (websocket._driver.find_sleep() for websocket in self._here.websockets)
         return next(filter(None, sleeps), None)
 
     def _drain_in(self, seconds: float, pause: Sleep) -> None:
-        for between in draining(lambda: self._websockets, seconds):
+        for between in draining(lambda: self._here.websockets, seconds):
             pause(between)
 
     def _pause(self, seconds: float) -> None:
-        with self._changed:
-            self._changed.wait(seconds)
+        here = self._here
+        with here.changed:
+            here.changed.wait(seconds)
 
     def _wait_ended(self, seconds: float | None, sleep: Sleep | None) -> None:
         """Wait until no websocket is held, for ``seconds`` at most if there is a limit."""
+        here = self._here
         if sleep is None:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._running, seconds)
+            with here.changed:
+                here.changed.wait_for(lambda: not here.running, seconds)
             return
         end = None if seconds is None else monotonic() + seconds
-        while self._running and (end is None or monotonic() < end):
+        while here.running and (end is None or monotonic() < end):
             sleep(_LOOK)
