@@ -10,7 +10,6 @@ import pytest
 from test.aio import eventually, on_loops, peer_of, serving
 from test.conformance import TEXT
 from test.helpers import HANDSHAKE
-from ws4py import _group
 from ws4py.async_websocket import EchoWebSocket, WebSocket
 from ws4py.limits import Limits
 from ws4py.server.asgi import WebSocketASGIApplication
@@ -25,51 +24,6 @@ REQUEST = [
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     events.clear()
-
-
-class Waits(WebSocket):
-    """Waits for ever when it has been opened."""
-
-    async def opened(self) -> None:
-        events.append("opened")
-        await asyncio.Event().wait()
-
-    async def received_message(self, message: Any) -> None:
-        """Take nothing."""
-
-    async def closed(self, code: int, reason: str | None = None) -> None:
-        events.append(("closed", code))
-
-
-class ClingsOn(Waits):
-    """Goes on when it is cancelled, until the test is over."""
-
-    over = False
-
-    async def opened(self) -> None:
-        events.append(asyncio.current_task())
-        while not self.over:
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                events.append("cancelled")
-
-
-async def let_go(websocket: ClingsOn) -> None:
-    """Let the callback end that has been given up, so that the test leaves no task."""
-    websocket.over = True
-    events[0].cancel()
-    await asyncio.wait([events[0]])
-
-
-@on_loops
-async def test_a_callback_that_waits_is_cancelled_when_the_time_is_over() -> None:
-    async with serving(Waits) as server, peer_of(server) as peer:
-        await eventually(lambda: events)
-        await server.shutdown(drain=0.2)
-        assert await peer.close_code() == 1001
-        assert events == ["opened", ("closed", 1006)]
-        assert not list(server.websockets)
 
 
 @on_loops
@@ -107,37 +61,6 @@ async def test_a_peer_that_has_left_and_reads_nothing_is_dropped_when_the_time_i
 
 
 @on_loops
-async def test_a_callback_that_cannot_be_cancelled_is_given_up_when_a_server_drains(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_group, "GRACE", 0.05)
-    async with serving(ClingsOn) as server, peer_of(server) as peer:
-        await eventually(lambda: events)
-        (websocket,) = server.websockets
-        await server.shutdown(drain=0.1)
-        assert await peer.close_code() == 1001
-        await peer.expect_end()
-        assert not list(server.websockets)
-        assert "A callback does not end" in caplog.text
-        await let_go(websocket)
-
-
-@on_loops
-async def test_a_callback_that_cannot_be_cancelled_is_given_up_when_a_server_closes(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    limits = Limits(close_timeout=0.1)
-    async with serving(ClingsOn, limits=limits) as server, peer_of(server):
-        await eventually(lambda: events)
-        (websocket,) = server.websockets
-        server.close()
-        await server.wait_closed()
-        assert not list(server.websockets)
-        assert "A callback does not end" in caplog.text
-        await let_go(websocket)
-
-
-@on_loops
 async def test_serve_forever_waits_until_the_time_of_a_drain_is_over() -> None:
     async with serving(EchoWebSocket, limits=Limits(close_timeout=0.05)) as server:
         forever = asyncio.ensure_future(server.serve_forever())
@@ -162,17 +85,6 @@ async def test_a_shutdown_without_a_drain_is_close_and_wait_closed() -> None:
         await peer.answer(1001)
         await ending
         await server.shutdown(drain=600)  # There is nothing left to end.
-
-
-@on_loops
-async def test_only_the_first_drain_of_a_group_tells_how_long() -> None:
-    group = _group.WebSockets()
-    await group.drain(0)
-    assert group.is_draining
-    await group.drain(600)
-    await group.wait_closed()
-    with pytest.raises(ValueError, match="drain=-1 is not a number"):
-        await group.drain(-1)
 
 
 @on_loops

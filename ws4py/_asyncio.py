@@ -418,6 +418,7 @@ class Connection(Threads, asyncio.Protocol):
     def give_up(self) -> None:
         """Tell of the end of a connection whose callbacks do not end."""
         self.abort()
+        self.release(self.websocket)
         self._has_ended = self._transport.lost = True
         self._tell_ended()
 

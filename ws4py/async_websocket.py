@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from functools import partial
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
 from logging import getLogger
 from typing import Any, Callable, Generic, TypeVar
 
@@ -80,6 +81,8 @@ class WebSocket(websocket.WebSocket):
     # The task of ``closed``, and whether it has had its time.
     _last: asyncio.Task[None] | None = None
     _last_is_late = False
+    # What awaits a ``close`` of the program's that a server has called.
+    _closer: Future[None] | None = None
 
     def _renew(self) -> None:
         super()._renew()
@@ -131,6 +134,11 @@ class WebSocket(websocket.WebSocket):
         return self._room()
 
     _our_close = close
+
+    def _ask_to_close(self, code: int, reason: str) -> None:
+        result: Any = self.close(code=code, reason=reason)
+        if iscoroutine(result):
+            self._closer = asyncio.run_coroutine_threadsafe(self._await(result), self._loop)
 
     def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
         begins = super()._close(code, reason, at_once)

@@ -139,6 +139,10 @@ class Closing(Sender):
 
     _our_close: Any = close  # as long as no program overrides it
 
+    def _ask_to_close(self, code: int, reason: str) -> None:
+        """Call ``close``, the program's own if there is one, for a server that closes all."""
+        self.close(code=code, reason=reason)
+
     def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
         """Begin it; return False if that has been done, or the connection has ended."""
         if not self._connected and not self._over:

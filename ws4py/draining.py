@@ -62,7 +62,7 @@ def close_all(websockets: Iterable[Any], code: int, reason: str) -> None:
     with broadcasting():
         for websocket in websockets:
             try:
-                websocket.close(code=code, reason=reason)
+                websocket._ask_to_close(code, reason)
             except Exception:
                 logger.exception("A websocket could not be closed")
 
