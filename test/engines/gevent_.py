@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import gevent
@@ -38,13 +39,20 @@ class Hub:
     def _run(self, ready: Future[None]) -> None:
         self._hub = gevent.get_hub()
         self._end = Event()
-        awake = self._hub.loop.async_()
-        awake.start(lambda: None)  # A loop with nothing to wait for would end.
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        # Not run_callback_threadsafe(): on PyPy a call may have been made before it is counted, and
+        # a loop that counts nothing else ends.
+        self._called = self._hub.loop.async_()
+        self._called.start(self._spawn_calls)
         ready.set_result(None)
         self._end.wait()
-        awake.close()
+        self._called.close()
         if threading.get_ident() == self._hub.thread_ident:
             self._hub.destroy()
+
+    def _spawn_calls(self) -> None:
+        while not self._calls.empty():
+            gevent.spawn(self._calls.get())
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in a greenlet of the hub; return what it returns."""
@@ -56,7 +64,8 @@ class Hub:
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                 future.set_exception(error)
 
-        self._hub.loop.run_callback_threadsafe(gevent.spawn, run)
+        self._calls.put(run)
+        self._called.send()
         return future.result(TIMEOUT)
 
 
