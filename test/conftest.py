@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 from test.alone import Alone, process_alone
 from test.helpers import TIMEOUT, RecordingWebSocket
@@ -20,6 +21,11 @@ from ws4py.websocket import WebSocket
 # A shell that starts the tests in the background has them ignore SIGINT, and so would the programs
 # that they start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# How long it takes to make examples says what else runs on the machine.
+settings.register_profile("ws4py", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ws4py")
 
 
 @pytest.hookimpl(tryfirst=True)  # before that of xdist, which looks for the groups

@@ -84,7 +84,7 @@ def seeing() -> tuple[Seeing, RecordingSocket]:
 
 
 @given(TRAFFIC, CUTS, st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_chunks_may_be_cut_anywhere(traffic: list[Sent], cuts: list[int], gathers: bool) -> None:
     ws, sock = seeing()
     ws.gather = gathers
@@ -109,7 +109,7 @@ def unmasked(ping: bytes) -> bytes:
 
 
 @given(TRAFFIC, CUTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_callback_may_process_what_follows(traffic: list[Sent], cuts: list[int]) -> None:
     ws, _ = seeing()
     ws.inside.extend(cut(b"".join(sent.data for sent in traffic), cuts))

@@ -206,3 +206,14 @@ def test_reading_buffer_size_caps_each_read() -> None:
     ws.once()
     assert sizes == [7]
     ws.terminate()
+
+
+def test_a_close_of_the_programs_answers_the_peers() -> None:
+    class Polite(WebSocket):
+        def close(self, code: int = 1000, reason: Any = "") -> None:
+            super().close(code, f"{reason}, and thanks")
+
+    ws = Polite(RecordingSocket())
+    assert not ws.process(frame(8, b"\x03\xe8bye"))
+    assert ws.sock.sent == b"\x88\x11\x03\xe8bye, and thanks"
+    ws.terminate()

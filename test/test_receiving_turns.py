@@ -8,7 +8,7 @@ from typing import Any
 
 from test.aio import TEXT, on_loops, peer_of, serving
 from test.aio import eventually as eventually_here
-from test.helpers import RecordingSocket, RecordingWebSocket, eventually, frame
+from test.helpers import RecordingSocket, RecordingWebSocket, eventually, frame, read_exactly
 from ws4py._asgi import Host
 from ws4py._asyncio import WebSockets
 from ws4py.heartbeat import Pulse
@@ -74,6 +74,28 @@ def test_what_follows_a_turn_is_answered_though_the_peer_is_silent(connect: Any)
     peer.sendall(b"".join(frame(1, text) for text in texts) + frame(8, b"\x03\xe8"))
     events = [("text", text) for text in texts]
     assert ws.all_events() == [("opened",), *events, ("closed", 1000, "")]
+
+
+def test_fragments_that_are_sent_between_two_turns_keep_nothing_waiting(
+    manager: Any, connect: Any
+) -> None:
+    class First(Laborious):
+        handled: list[str] = []  # noqa: RUF012
+
+    class Second(WebSocket):
+        def received_message(self, message: Any) -> None:
+            waited.append(first._paused)
+            first.send(text for text in ("to ", "first"))
+
+    waited: list[bool] = []
+    first, peer = connect(First)
+    _, other = connect(Second)
+    manager.loop.call_soon(lambda: time.sleep(0.02))  # so that both are there when it polls
+    peer.sendall(b"".join(frame(1, text.encode()) for text in MESSAGES))
+    other.sendall(frame(1, b"now"))
+    assert read_exactly(peer, 12) == b"\x01\x03to \x80\x05first"
+    eventually(lambda: First.handled == MESSAGES)
+    assert waited == [True]
 
 
 def test_a_peer_is_not_silent_that_was_not_read_until_now() -> None:

@@ -9,6 +9,7 @@ hub leaves all waiting, timers and the closing of descriptors to it.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -44,6 +45,11 @@ _WAITS = {
     (False, True): gevent.socket.wait_write,
     (True, True): gevent.socket.wait_readwrite,
 }
+
+
+#: On PyPy a call of another thread's may be made before gevent counts it; and a loop that counts
+#: nothing else would end.
+_COUNTS_LATE = sys.implementation.name == "pypy"
 
 
 def let_others_run() -> None:
@@ -157,8 +163,15 @@ class GreenletDriver(ThreadDriver):
         """Call what does not wait in the thread of the hub: now, if this is it."""
         if self._is_here:
             function(*arguments)
+        elif _COUNTS_LATE:
+            self.hub.loop.ref()
+            self.hub.loop.run_callback_threadsafe(self._call_counted, function, *arguments)
         else:
             self.hub.loop.run_callback_threadsafe(function, *arguments)
+
+    def _call_counted(self, function: Callable[..., object], *arguments: Any) -> None:
+        self.hub.loop.unref()
+        function(*arguments)
 
     def get_ident(self) -> int:
         """Return what tells the current greenlet from others."""

@@ -202,8 +202,9 @@ class Closing(Sender):
             self._drop_queue()
         self._reason = self._reason or why
         logger.info("A connection is given up: %s", why)
-        if self._transport is not None:
-            self._transport.shutdown()
+        transport = self._transport  # which may become None meanwhile
+        if transport is not None:
+            transport.shutdown()
         self._end()
 
     def _give_up(self, why: str) -> None:

@@ -354,10 +354,11 @@ class ThreadDriver(Threads):
         return websocket._reader in here and websocket._busy in here
 
     def finish(self, websocket: Any) -> None:
+        transport = websocket._transport  # which may become None meanwhile
         if self.may_close(websocket):
             websocket._finish()
-        elif websocket._transport is not None:
-            websocket._transport.shutdown()
+        elif transport is not None:
+            transport.shutdown()
 
     def release(self, websocket: Any) -> None:
         pass

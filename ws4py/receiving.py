@@ -348,13 +348,14 @@ class Receiver(Closing):
 
     def _drained(self) -> None:
         """Go on with what had to wait until all that was queued has been sent."""
+        transport = self._transport  # which may become None meanwhile
         if self._paused:
             with self._lock:
                 self._draining = True
                 self._progress = monotonic()
             self._driver.drain(self)
-        elif self._discarding and not self._is_client and self._transport is not None:
-            self._transport.half_close()
+        elif self._discarding and not self._is_client and transport is not None:
+            transport.half_close()
         elif self._is_done():
             self._end()
 

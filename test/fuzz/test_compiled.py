@@ -57,7 +57,7 @@ def shown(taken: tuple[list[Any], int]) -> Any:
     return [(type(message), vars(message)) for message in messages], pos
 
 
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 @given(
     chunk=st.one_of(chunks(frames), chunks(turned), st.binary(max_size=300)),
     pos=positions,
@@ -79,7 +79,7 @@ def test_both_take_the_same_messages(
     assert compiled == shown(PURE.take_messages(*arguments))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(chunk=st.one_of(chunks(frames), chunks(turned)), is_masked=st.booleans())
 def test_what_is_taken_is_what_the_reference_reads(chunk: bytes, is_masked: bool) -> None:
     taken, pos = _speedups.take_messages(chunk, 0, is_masked, 1 << 24, TextMessage, BinaryMessage)
@@ -89,7 +89,7 @@ def test_what_is_taken_is_what_the_reference_reads(chunk: bytes, is_masked: bool
     assert parse(chunk, rules).events[: len(found)] == found
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(
     data=st.one_of(st.binary(max_size=300), st.binary(min_size=60, max_size=70)),
     start=st.integers(0, 40),
@@ -101,7 +101,7 @@ def test_both_mask_alike_wherever_the_bytes_begin(data: bytes, start: int, key: 
     assert masked == PURE.mask(view, key) == by_the_formula(bytes(view), key)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(first=st.integers(0, 255), payload=payloads, key=st.one_of(keys, st.just(b"")))
 def test_both_build_the_same_frames(first: int, payload: bytes, key: bytes) -> None:
     built = _speedups.encode_frame(first, payload, key)

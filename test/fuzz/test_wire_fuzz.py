@@ -9,7 +9,7 @@ from collections import Counter
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .campaign import COUNTED, DRIVERS, Driver, run
@@ -112,7 +112,6 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
-@settings(deadline=None)
 @given(
     sent=st.lists(messages, max_size=6),
     sizes=chunk_sizes,
