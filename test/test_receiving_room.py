@@ -82,6 +82,28 @@ def test_a_peer_that_reads_late_gets_each_answer_in_its_order(
     assert not sending.is_alive()
 
 
+def test_a_peer_is_read_again_when_the_fragments_are_sent_that_answers_waited_for(
+    connect: Any,
+) -> None:
+    def chunks() -> Any:
+        yield from (b"1", b"2")
+        assert go.wait(TIMEOUT)
+
+    go = threading.Event()
+    ws, peer = connect(Echo)
+    sending = threading.Thread(target=ws.send, args=(chunks(), True))
+    sending.start()
+    assert read_exactly(peer, 3) == b"\x02\x011"
+    peer.sendall(messages(3))
+    eventually(lambda: ws._paused)
+    go.set()
+    assert read_exactly(peer, 3) == b"\x80\x012"
+    assert read_exactly(peer, len(answers(3))) == answers(3)
+    peer.sendall(frame(2, b"more"))
+    assert read_exactly(peer, 6) == b"\x82\x04more"
+    sending.join(TIMEOUT)
+
+
 @pytest.mark.parametrize("driven", ["by a manager", "by a thread"])
 def test_a_peer_that_ends_its_direction_behind_its_close_gets_what_is_queued(
     connect: Any, run: Run, driven: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Callable
 
 import pytest
@@ -58,12 +59,22 @@ def pywsgi_(application: Any) -> Iterator[tuple[int, Call]]:
 
 
 @contextmanager
+def pywsgi_with_handler(application: Any) -> Iterator[tuple[int, Call]]:
+    server = partial(pywsgi.WSGIServer, handler_class=geventserver.WebSocketWSGIHandler)
+    with under_gevent(server, application) as serving:
+        yield serving
+
+
+@contextmanager
 def wsgiref(application: Any) -> Iterator[tuple[int, Call]]:
     with wsgiref_server(application) as port:
         yield port, lambda function, *arguments: function(*arguments)
 
 
-@pytest.fixture(params=[gevent, pywsgi_, wsgiref], ids=["gevent", "gevent.pywsgi", "wsgiref"])
+@pytest.fixture(
+    params=[gevent, pywsgi_, pywsgi_with_handler, wsgiref],
+    ids=["gevent", "gevent.pywsgi", "gevent.pywsgi-with-our-handler", "wsgiref"],
+)
 def served(request: pytest.FixtureRequest) -> Iterator[Any]:
     """An application, what connects a peer to it, and what calls a function where it runs."""
     application = WebSocketWSGIApplication(handler_cls=EchoSocket)

@@ -25,7 +25,7 @@ from gevent import Timeout, getcurrent, pywsgi
 from gevent.pool import Pool
 
 from ws4py._gevent import GreenletDriver, wrap_socket
-from ws4py.draining import GRACE, check_drain, draining, go_away
+from ws4py.draining import GRACE, check_drain, close_all, draining, go_away
 from ws4py.exc import HandshakeError
 from ws4py.heads import build_head, make_environ
 from ws4py.limits import Limits
@@ -49,7 +49,8 @@ logger = getLogger("ws4py")
 class WebSocketWSGIHandler(pywsgi.WSGIHandler):
     """Handles requests; one that leaves a websocket in ``environ`` is the connection's last.
 
-    The application finds the connection's socket under the key ``ws4py.socket``.
+    The application finds the connection's socket under the key ``ws4py.socket``. On a server of
+    gevent's own, whose ``stop`` knows no websockets, they are the application's to end.
     """
 
     result: Any
@@ -65,7 +66,9 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
 
     def handle_one_request(self) -> Any:
         """Read a request and answer it; a head that does not come in time ends the connection."""
-        self._deadline = Timeout.start_new(self.server.open_timeout)
+        self._deadline = Timeout.start_new(
+            getattr(self.server, "open_timeout", Limits.open_timeout)
+        )
         try:
             return super().handle_one_request()
         except Timeout as timeout:
@@ -136,7 +139,8 @@ class WebSocketWSGIHandler(pywsgi.WSGIHandler):
         except BaseException:
             websocket.terminate()
             raise
-        self.server.websockets.run(websocket)
+        pool = getattr(self.server, "websockets", None)
+        (GEventWebSocketPool() if pool is None else pool).run(websocket)
 
     def _switch(self) -> None:
         self.close_connection = True
@@ -204,11 +208,12 @@ class GEventWebSocketPool(Pool):
     def clear(self, code: int = 1001, message: str = "Server is shutting down") -> None:
         """Begin the closing handshake of each websocket; ``join`` waits for their ends.
 
+        What is wrong with one of them does not matter to the others.
+
         Raises:
             ValueError: No Close frame can have that code.
         """
-        for websocket in list(self._websockets):
-            websocket.close(code, message)
+        close_all(list(self._websockets), code, message)
 
     def drain(self, seconds: float) -> None:
         """Close each websocket with 1001, and drop those that have not ended in ``seconds``.
