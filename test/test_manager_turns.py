@@ -387,9 +387,8 @@ def test_one_that_leaves_its_manager_for_a_thread_waits_for_no_peer(
     manager: WebSocketManager, connect: Any
 ) -> None:
     class Leaves(WebSocket):
-        limits = Limits(
-            high_water=100_000, low_water=100_000
-        )  # However long a turn takes, there is room for the next.
+        # However long a turn takes, there is room for the next.
+        limits = Limits(high_water=100_000, low_water=100_000)
 
         def received_message(self, message: Any) -> None:
             if message.data == b"1":

@@ -11,7 +11,7 @@ import pytest
 
 from test.conformance import TEXT, read_head
 from test.helpers import TIMEOUT, read_to_end
-from test.test_wsgi_takeover import EchoSocket, Request, request_
+from test.test_wsgi_takeover import EchoSocket, Request, hold, request_
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
@@ -35,12 +35,7 @@ def in_child(check: Callable[[], Any]) -> bool:
 @pytest.fixture
 def application(request_: Request) -> WebSocketWSGIApplication:
     """An application that holds a connection."""
-    application = WebSocketWSGIApplication(handler_cls=EchoSocket)
-    request_.send_to(application)
-    assert read_head(request_.peer.sock).startswith(b"HTTP/1.1 101 ")
-    request_.peer.send(TEXT, b"hello")
-    assert request_.peer.message() == (TEXT, b"hello")
-    return application
+    return hold(request_)
 
 
 @forks
@@ -77,11 +72,7 @@ def test_a_drain_waits_for_no_callback_that_never_returns(
             assert let_go.wait(TIMEOUT)
 
     let_go = threading.Event()
-    application = WebSocketWSGIApplication(handler_cls=Clings)
-    request_.send_to(application)
-    read_head(request_.peer.sock)
-    request_.peer.send(TEXT, b"hello")
-    assert request_.peer.message() == (TEXT, b"hello")
+    application = hold(request_, Clings)
     drained = threading.Thread(target=application.drain)
     drained.start()
     drained.join(TIMEOUT)

@@ -66,6 +66,16 @@ class Request:
         return int(self.answer[0][:3]), self.body.decode()
 
 
+def hold(request: Request, handler_cls: Any = EchoSocket) -> WebSocketWSGIApplication:
+    """Return an application that holds the connection, and has answered a message."""
+    application = WebSocketWSGIApplication(handler_cls=handler_cls)
+    request.send_to(application)
+    assert read_head(request.peer.sock).startswith(b"HTTP/1.1 101 ")
+    request.peer.send(TEXT, b"hello")
+    assert request.peer.message() == (TEXT, b"hello")
+    return application
+
+
 @pytest.fixture
 def request_(pair: tuple[socket.socket, socket.socket], no_thread_left: None) -> Iterator[Request]:
     request = Request(*pair)
@@ -152,11 +162,7 @@ def test_a_manager_is_made_when_it_is_needed_and_ends_with_the_application(
 
 
 def test_drain_closes_what_is_held_and_waits_for_it(request_: Request) -> None:
-    application = WebSocketWSGIApplication(handler_cls=EchoSocket)
-    request_.send_to(application)
-    read_head(request_.peer.sock)
-    request_.peer.send(TEXT, b"hello")
-    assert request_.peer.message() == (TEXT, b"hello")
+    application = hold(request_)
     drained = threading.Thread(target=application.drain)
     drained.start()
     assert request_.peer.close_frame() == (1001, "Server is shutting down")

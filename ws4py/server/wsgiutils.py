@@ -80,6 +80,32 @@ class _Process:
         with self.changed:
             return [*self.running.values(), *(self.manager or ())]
 
+    def discard(self, websocket: WebSocket) -> None:
+        """Forget a websocket that has ended."""
+        with self.changed:
+            self.running.pop(id(websocket), None)
+            self.changed.notify_all()
+
+    def find_sleep(self) -> Sleep | None:
+        """Return what this thread is to wait in for greenlets, None if there are none of it."""
+        sleeps = (websocket._driver.find_sleep() for websocket in self.websockets)
+        return next(filter(None, sleeps), None)
+
+    def pause(self, seconds: float) -> None:
+        """Wait until a websocket has ended, for ``seconds`` at most."""
+        with self.changed:
+            self.changed.wait(seconds)
+
+    def wait_ended(self, seconds: float | None, sleep: Sleep | None) -> None:
+        """Wait until no websocket is held, for ``seconds`` at most if there is a limit."""
+        if sleep is None:
+            with self.changed:
+                self.changed.wait_for(lambda: not self.running, seconds)
+            return
+        end = None if seconds is None else monotonic() + seconds
+        while self.running and (end is None or monotonic() < end):
+            sleep(_LOOK)
+
 
 class WebSocketWSGIApplication:
     """See the module. A request that is not a good handshake is answered with a 4xx status.
@@ -254,10 +280,7 @@ class WebSocketWSGIApplication:
             go_away(websocket)
 
     def _discard(self, websocket: WebSocket) -> None:
-        here = self._here
-        with here.changed:
-            here.running.pop(id(websocket), None)
-            here.changed.notify_all()
+        self._here.discard(websocket)
 
     def _hand_off(
         self, websocket: WebSocket, connection: Connection, manager: WebSocketManager
@@ -375,44 +398,21 @@ class WebSocketWSGIApplication:
         here = self._here
         with here.changed:
             here.is_draining = True
-        sleep = self._find_sleep()
+        sleep = here.find_sleep()
         if seconds is None:
             longest = longest_close(here.websockets)
             patience = None if longest is None else longest + GRACE
             self.close_all()
         else:
             patience = GRACE  # What has been dropped ends, unless its callback does not return.
-            self._drain_in(seconds, sleep or self._pause)
+            pause = sleep or here.pause
+            for between in draining(lambda: here.websockets, seconds):
+                pause(between)
         if here.manager is not None:
             here.manager.stop(None if seconds is None else 0)
             here.manager.join(patience)
             atexit.unregister(self.drain)
-        self._wait_ended(patience, sleep)
+        here.wait_ended(patience, sleep)
         left = len(here.websockets)
         if left:
             logger.error("Callbacks do not return: %d websockets are left", left)
-
-    def _find_sleep(self) -> Sleep | None:
-        """Return what this thread is to wait in for greenlets, None if there are none of it."""
-        sleeps = (websocket._driver.find_sleep() for websocket in self._here.websockets)
-        return next(filter(None, sleeps), None)
-
-    def _drain_in(self, seconds: float, pause: Sleep) -> None:
-        for between in draining(lambda: self._here.websockets, seconds):
-            pause(between)
-
-    def _pause(self, seconds: float) -> None:
-        here = self._here
-        with here.changed:
-            here.changed.wait(seconds)
-
-    def _wait_ended(self, seconds: float | None, sleep: Sleep | None) -> None:
-        """Wait until no websocket is held, for ``seconds`` at most if there is a limit."""
-        here = self._here
-        if sleep is None:
-            with here.changed:
-                here.changed.wait_for(lambda: not here.running, seconds)
-            return
-        end = None if seconds is None else monotonic() + seconds
-        while here.running and (end is None or monotonic() < end):
-            sleep(_LOOK)
