@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from test.helpers import TIMEOUT, eventually
-from ws4py.driver import ThreadDriver, _timers
+from ws4py.driver import ThreadDriver, _Timers, _timers
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
-def names() -> list[str]:
-    return [thread.name for thread in threading.enumerate()]
+def waiting(timers: _Timers) -> int:
+    return sum(getattr(thread, "_target", 0) == timers._run for thread in threading.enumerate())
 
 
 def test_calls_are_made_when_they_are_due_whatever_their_order() -> None:
@@ -31,14 +31,16 @@ def test_calls_are_made_when_they_are_due_whatever_their_order() -> None:
     assert made == [1, 2, 3]
 
 
-def test_one_thread_waits_for_all_and_ends_with_the_last() -> None:
+def test_one_thread_waits_for_all_and_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = _Timers()
+    monkeypatch.setattr("ws4py.driver._timers", ours)
     driver = ThreadDriver()
     timers = [driver.call_later(3600, list) for _ in range(100)]
-    assert names().count("Timers") == 1
+    assert waiting(ours) == 1
     for timer in timers:
         timer.cancel()
-    eventually(lambda: "Timers" not in names(), "it goes on")
-    assert not _timers._timers
+    eventually(lambda: not waiting(ours), "it goes on")
+    assert not ours._timers
     driver.call_later(3600, list).cancel()
 
 

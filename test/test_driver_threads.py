@@ -17,7 +17,7 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
-from ws4py.driver import ThreadDriver, Visitors, _timers, broadcasting, is_broadcasting
+from ws4py.driver import ThreadDriver, Visitors, _Timers, broadcasting, is_broadcasting
 from ws4py.limits import Limits
 from ws4py.sending import broadcast
 from ws4py.websocket import EchoWebSocket, WebSocket
@@ -166,14 +166,17 @@ def test_a_timer_that_finds_no_thread_says_so_and_the_next_one_goes(
     def fail(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    driver, made = ThreadDriver(), threading.Event()
+    timers = _Timers()
+    monkeypatch.setattr("ws4py.driver._timers", timers)  # Others' may have their thread already.
+    driver, lost, made = ThreadDriver(), threading.Event(), threading.Event()
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", fail)
         with pytest.raises(RuntimeError, match="new thread"):
-            driver.call_later(0.01, made.set)
+            driver.call_later(0, lost.set)
     driver.call_later(0.01, made.set)
     assert made.wait(TIMEOUT)
-    eventually(lambda: not _timers._runs)
+    eventually(lambda: not timers._runs)
+    assert not lost.is_set()
 
 
 def test_an_answer_leaves_though_the_next_message_has_come_in_part(run: Any) -> None:

@@ -278,15 +278,11 @@ class _Timers:
         """Call ``callback`` in ``seconds`` seconds."""
         timer = _Timer(self, seconds, callback)
         with self._changed:
-            self._timers.add(timer)
-            starts, self._runs = not self._runs, True
-            self._changed.notify()
-        if starts:
-            try:
+            if not self._runs:
                 threading.Thread(target=self._run, name="Timers", daemon=True).start()
-            except BaseException:
-                self._runs = False
-                raise
+                self._runs = True
+            self._timers.add(timer)
+            self._changed.notify()
         return timer
 
     def discard(self, timer: _Timer) -> None:
