@@ -38,7 +38,7 @@ logger = getLogger("ws4py")
 #: Bytes that are read at once.
 DEFAULT_READING_SIZE = 64 * 1024
 #: Bytes that are read at once of a long frame.
-_LARGEST_READ = 1024 * 1024
+_LARGEST_READ = 256 * 1024
 #: Seconds that a connection is handled before others have their turn, if more has come together.
 _TURN = 0.01
 #: What a parser asks for until it has a frame: its length, its key and its payload, for example.
@@ -53,8 +53,8 @@ class Receiver(Closing):
     # Whether callbacks may be coroutine functions.
     _awaits = False
 
-    #: Bytes that are read at once, at most; of a long frame up to 1 MiB, unless this is set to less
-    #: than 64 KiB.
+    #: Bytes that are read at once, at most; of a long frame up to 256 KiB, unless this is set to
+    #: less than 64 KiB.
     reading_buffer_size = DEFAULT_READING_SIZE
 
     __slots__ = (
