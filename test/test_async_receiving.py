@@ -10,6 +10,7 @@ import pytest
 
 from test.aio import CLOSE, TEXT, eventually, on_loops, peer_of, serving
 from ws4py.async_websocket import WebSocket
+from ws4py.limits import Limits
 
 made: list[Any] = []
 
@@ -110,6 +111,62 @@ async def test_a_loop_over_messages_can_be_left_and_the_connection_closed() -> N
         assert await peer.close_code() == 4000
         peer.send_close()
         await made[0].wait_closed()
+
+
+class Hasty(Keeping):
+    """Lets its peer's Close wait for a short time only."""
+
+    limits = Limits(close_timeout=0.3)
+    entered = 0
+
+    async def wait(self) -> None:
+        try:
+            Hasty.entered += 1
+            await asyncio.Event().wait()
+        finally:
+            Hasty.entered -= 1
+
+
+class TakesOne(Hasty):
+    """Receives one message of many."""
+
+    async def opened(self) -> None:
+        await self.receive()
+        await self.wait()
+
+
+class TakesLong(Hasty):
+    """Is never done with a message."""
+
+    async def received_message(self, message: Any) -> None:
+        await self.wait()
+
+
+class ClosesLong(Hasty):
+    """Is never done with the peer's Close."""
+
+    async def close(self, code: int = 1000, reason: Any = "") -> None:  # type: ignore[override]
+        await self.wait()
+
+
+@pytest.mark.parametrize("handler", [TakesOne, TakesLong, ClosesLong])
+@on_loops
+async def test_a_close_waits_for_the_application_for_a_time(handler: Any) -> None:
+    async with serving(handler) as server, peer_of(server) as peer:
+        peer.send((TEXT, b"one"), (TEXT, b"two"), (CLOSE, b"\x0f\xa0"))
+        assert await peer.close_code() == 4000
+        await made[0].wait_closed()
+        assert made[0].close_code == 4000
+        assert Hasty.entered == 0
+
+
+@on_loops
+async def test_where_nobody_receives_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Keeping) as server, peer_of(server) as peer:
+        peer.send(*((TEXT, b"x") for _ in range(500)))
+        await eventually(lambda: made and made[0]._paused)
+        assert caplog.text.count("is not read until somebody receives") == 1
+        made[0].terminate()
 
 
 @pytest.mark.parametrize("end", ["leave", "violate", "terminate"])

@@ -189,6 +189,16 @@ def test_a_switch_that_is_wrong_is_refused(changes: dict[str, Any]) -> None:
     assert caught.value.headers
 
 
+@pytest.mark.parametrize("line", [b"ICY 200 OK", b"HTTP/2 200 OK", b"SSH-2.0-OpenSSH_9.2"])
+def test_what_is_no_http_has_no_status(line: bytes) -> None:
+    def script(sock: socket.socket, head: bytes) -> None:
+        sock.sendall(line + b"\r\nServer: other\r\n\r\n")
+
+    with scripted_server(script) as url, pytest.raises(HandshakeError) as caught:
+        Client(url).connect()
+    assert caught.value.status is None
+
+
 def test_a_switch_in_other_letters_and_with_more_tokens_is_accepted() -> None:
     def script(sock: socket.socket, head: bytes) -> None:
         sock.sendall(switch(head, Upgrade="WebSocket", Connection="keep-alive, UPGRADE"))

@@ -164,3 +164,14 @@ def server_files(server_certificate: Any, tmp_path: Any) -> list[str]:
     certfile.write_bytes(server_certificate.cert_chain_pems[0].bytes())
     keyfile.write_bytes(server_certificate.private_key_pem.bytes())
     return ["--certfile", str(certfile), "--keyfile", str(keyfile)]
+
+
+def test_a_path_with_a_line_break_makes_no_line_of_its_own_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO", "ws4py"), echo_server({"/": EchoWebSocket}) as server:
+        request = HANDSHAKE.replace(b"GET / ", b"GET /%0AERROR%20forged%1b ")
+        sock, head = raw_connection(server.server_address[1], request)
+        sock.close()
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert r"no WebSocket at '/\nERROR forged\x1b'" in caplog.text

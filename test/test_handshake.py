@@ -149,12 +149,19 @@ def test_a_refusal_becomes_a_status_line_headers_and_a_body_that_says_why() -> N
         (404, "404 Not Found"),
         (426, "426 Upgrade Required"),
         (431, "431 Request Header Fields Too Large"),
+        (499, "499 Bad Request"),
         (501, "501 Not Implemented"),
         (503, "503 Service Unavailable"),
+        (520, "520 Internal Server Error"),
     ],
 )
 def test_the_status_of_a_refusal_has_its_phrase(status: int | None, line: str) -> None:
     assert refusal(HandshakeError("no", status))[0] == line
+
+
+def test_a_status_that_answers_nothing_is_named() -> None:
+    with pytest.raises(ValueError, match="42"):
+        refusal(HandshakeError("no", 42))
 
 
 def test_a_refusal_can_say_anything_and_counts_its_bytes() -> None:

@@ -10,10 +10,12 @@ from typing import Any
 from test.helpers import (
     TIMEOUT,
     RecordingWebSocket,
+    eventually,
     frame,
     read_exactly,
     read_to_end,
 )
+from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 
 
@@ -44,6 +46,27 @@ def test_terminate_ends_a_thread_that_waits_for_the_end_of_a_generator(pair: Any
     goes_on.set()
     generating.join(TIMEOUT)
     assert not generating.is_alive()
+
+
+def test_a_ping_goes_out_though_much_is_put_off_behind_a_generator(
+    manager: WebSocketManager, connect: Any
+) -> None:
+    class Strict(RecordingWebSocket):
+        limits = Limits(max_queue=1000, high_water=1000, low_water=100, when_full="wait")
+
+    def chunks() -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+        manager.call_later(0, lambda: ws.send(b"y" * 2000, binary=True))
+        eventually(lambda: ws._deferred_size > 1000, "it is not put off")
+        manager.call_later(0, lambda: ws.ping("?"))
+        assert read_exactly(peer, 5) == b"\x02\x03one"
+        assert read_exactly(peer, 3) == b"\x89\x01?"
+
+    ws, peer = connect(Strict)
+    ws.send(chunks(), binary=True)
+    assert read_exactly(peer, 5) == b"\x80\x03two"
+    assert len(read_exactly(peer, 2004)) == 2004
 
 
 def test_what_is_sent_behind_a_large_generator_does_not_hold_it_up(

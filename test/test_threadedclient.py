@@ -170,3 +170,36 @@ def test_a_client_with_coroutines_is_refused_before_it_connects() -> None:
     with pytest.raises(TypeError, match=r"Waits\.opened is a coroutine function"):
         client.connect()
     client.close_connection()
+
+
+@pytest.mark.parametrize("which", ["WebSocketClient", "Heartbeat"])
+def test_a_client_without_a_thread_is_not_connected(
+    monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    start = threading.Thread.start
+
+    def fail(thread: threading.Thread) -> None:
+        if thread.name == which:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    caught: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", caught.append)
+    with echo_server() as server:
+        client = Client(url_of(server), heartbeat_freq=60)
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        if which == "WebSocketClient":
+            with pytest.raises(RuntimeError, match="new thread"):
+                client.connect()
+            assert client.events.empty()
+        else:
+            client.connect()
+            client.run_forever()
+            assert client.all_events() == [("closed", 1006, "Going away")]
+            assert "new thread" in str(caught[0].exc_value)
+        assert client.sock is None
+        monkeypatch.undo()
+        client.connect()
+        client.close()
+        client.run_forever()
+        assert client.all_events()[-1] == ("closed", 1000, "")

@@ -2,7 +2,8 @@
 
 Callbacks run in order and one at a time for each connection, in a task that is made when one of
 them has to be awaited. While that task is at work the parser looks ahead: Pings are answered, and a
-few messages wait. Then the peer is not read until there is room, and its Close waits its turn.
+few messages wait. Then the peer is not read until there is room, and its Close waits its turn, for
+``limits.close_timeout`` seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Callable, Generic, TypeVar
 
 from ws4py import websocket
 from ws4py._asyncio import READY, Connection, Ready, Room, wake
+from ws4py.driver import Cancellable
 from ws4py.messaging import ABNORMAL, Message, Payload
 from ws4py.sending import PLAIN_SENDS
 from ws4py.streaming import DataMessage, Stream
@@ -70,8 +72,9 @@ class WebSocket(websocket.WebSocket):
     with ``async for message in websocket``; in ``opened``, for instance.
 
     Messages that nobody is ready for wait, and when they are too many the peer is not read until
-    somebody is. A callback that still waits for something ``limits.close_timeout`` seconds after
-    the end of its connection, or after our Close, is cancelled; ``closed`` is called then.
+    somebody is. Its Close waits as well, but no longer than ``limits.close_timeout`` seconds. A
+    callback that still waits for something as long after the end of its connection, or after our
+    Close, is cancelled; ``closed`` is called then.
 
     ``send``, ``ping`` and ``close`` act at once, as they do on every engine. What they return can
     be awaited: until no more than ``limits.low_water`` bytes are queued.
@@ -96,6 +99,9 @@ class WebSocket(websocket.WebSocket):
         self._receiver: asyncio.Future[None] | None = None
         # Whether ``closed`` waits for a callback.
         self._finishing = False
+        # What looks how long the peer's Close has waited for the application, and what it found.
+        self._hurry: Cancellable | None = None
+        self._hurries = False
 
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
@@ -149,8 +155,11 @@ class WebSocket(websocket.WebSocket):
 
     def received_message(self, message: DataMessage) -> Any:
         """Keep a message for :meth:`receive`. Override it to handle messages as they come."""
-        if not (self._close_sent and self._inbox.is_full(self.limits.high_water)):
-            self._inbox.push(message, len(message))
+        most = self.limits.high_water
+        if not (self._close_sent and self._inbox.is_full(most)):
+            self._inbox.push(message, len(message.data))
+            if not self._receives and self._inbox.is_full(most):
+                logger.warning("A peer is not read until somebody receives its messages")
         self._wake_receiver()
 
     def _wake_receiver(self) -> None:
@@ -308,12 +317,28 @@ class WebSocket(websocket.WebSocket):
             return self._backlog.is_full(most)
         if stream.pings or (stream.closing is None and not stream.errors):
             return False
-        return self._task is not None or (
-            self._receives and bool(self._inbox) and not self._close_sent
-        )
+        unread = self._receives and bool(self._inbox) and not self._close_sent
+        return (self._task is not None or unread) and self._has_time()
+
+    def _has_time(self) -> bool:
+        """Say whether the peer's Close may wait, from now on for a certain time."""
+        seconds = self.limits.close_timeout
+        if self._hurry is None and seconds is not None:
+            self._start_timer("_hurry", seconds, self.stream, self._handle_now)
+        return not self._hurries
+
+    def _handle_now(self) -> None:
+        self._hurries = True
+        self._resume()
+
+    def _cancel_timers(self) -> None:
+        super()._cancel_timers()
+        timer, self._hurry = self._hurry, None
+        if timer is not None:
+            timer.cancel()
 
     def _is_answering(self) -> bool:
-        if self._task is None:
+        if self._task is None or not self._has_time():
             return False
         self._unhandled = self._paused = True  # The Close is handled again when that has ended.
         return True

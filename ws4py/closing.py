@@ -153,11 +153,21 @@ class Closing(Sender):
         if not self._write_close(message.single(self._masks), at_once):
             return False
         seconds = self.limits.close_timeout
-        if seconds is not None:
-            late = partial(self._drop, f"the peer did not end the connection in {seconds} s")
-            self._start_timer("_deadline", seconds, stream, late)
+        if seconds is not None and self._deadline is None:
+            self._start_timer("_deadline", seconds, stream, partial(self._check_end, seconds))
         self._settle()
         return True
+
+    def _check_end(self, seconds: float) -> None:
+        """Drop a peer that has had ``seconds`` since our Close has left, or takes nothing of it."""
+        left = self._progress + seconds - monotonic()
+        if not self._sealed and not self._outgoing:
+            left = seconds  # The Close is put off: what is before it has yet to be made.
+        if left <= 0 or self._broken or self._ending:
+            what = "took nothing" if self._outgoing else "did not end the connection"
+            self._drop(f"the peer {what} in {seconds} s")
+        else:
+            self._start_timer("_deadline", left, self.stream, partial(self._check_end, seconds))
 
     def _drop(self, why: str) -> None:
         """End a connection whose time is over, whoever is at work on it."""
@@ -170,6 +180,16 @@ class Closing(Sender):
         for timer in timers:
             if timer is not None:
                 timer.cancel()
+
+    def _move_timers(self) -> None:
+        """Have the driver of now make the calls that the one before was to make."""
+        closes, seconds = self._deadline is not None, self.limits.close_timeout
+        idles, deflater = self._idle_timer is not None, self._deflater
+        self._cancel_timers()
+        if closes and seconds is not None:
+            self._check_end(seconds)
+        if idles and deflater is not None:
+            self._check_idle(deflater)
 
     def _time_drain(self, driver: Driver, seconds: float | None = None) -> None:
         """See to it, by the driver's timers, that a peer that takes nothing is given up.
@@ -288,6 +308,7 @@ class Closing(Sender):
             self._over = True
             self._drop_queue()
             self._visitors.leave_for_good(self._driver.get_ident())
+        self._dropped = None
         self._cancel_timers()
         closing = self.stream.closing
         self.close_code = ABNORMAL if closing is None else closing.code

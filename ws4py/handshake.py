@@ -203,13 +203,23 @@ def _require_key(environ: Mapping[str, Any]) -> str:
 def refusal(error: HandshakeError) -> tuple[str, Fields, bytes]:
     """Return the status (number and phrase), the headers and the body that answer a request."""
     body = f"{error.msg}\n".encode("utf-8", "replace")
-    status = HTTPStatus(error.status or 400)
+    status = error.status or 400
     headers = [
         *error.headers,
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Length", str(len(body))),
     ]
-    return f"{status.value} {status.phrase}", headers, body
+    return f"{status} {_phrase(status)}", headers, body
+
+
+def _phrase(status: int) -> str:
+    """Return what belongs to ``status``, or else to its class (:rfc:`9110#section-15`)."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        if not 300 <= status < 600:
+            raise
+        return HTTPStatus(status // 100 * 100).phrase
 
 
 def build_switch(accepted: Accepted) -> bytes:

@@ -213,9 +213,9 @@ class Loop:
         timer = Timer(self, monotonic() + seconds, callback)
         with self._lock:
             if self._cancelled > 64 and self._cancelled > len(self._timers) // 2:
-                self._timers = [each for each in self._timers if each.callback is not None]
-                self._cancelled = 0
-                heapify(self._timers)
+                timers = [each for each in self._timers if each.callback is not None]
+                heapify(timers)  # before the loop's thread sees it
+                self._timers, self._cancelled = timers, 0
             heappush(self._timers, timer)
             is_next = self._timers[0] is timer
         if is_next:

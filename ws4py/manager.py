@@ -184,6 +184,7 @@ class WebSocketManager(Threads, Thread):
         if websocket._ending:
             self.finish(websocket)
             return
+        websocket._move_timers()
         websocket._settle()  # What has been queued before is ours to drain.
         self._update(websocket)
         if websocket.heartbeat_freq and not websocket._over:
@@ -205,6 +206,7 @@ class WebSocketManager(Threads, Thread):
                 websocket._transport.room = None
             # What it has queued goes out with what is sent next.
             websocket._watched = websocket._draining = websocket._paused = False
+            websocket._move_timers()
 
     def _serve_later(self, websocket: WebSocket, readable: bool) -> None:
         if self.websockets.get(websocket._fd) is websocket:  # still

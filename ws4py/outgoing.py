@@ -89,7 +89,8 @@ class Outgoing(State):
         ):
             self._gather(data)
             return
-        if (self._outgoing or self._deferred) and not self._make_room():
+        behind = self._outgoing or (self._deferred and not is_control(data))
+        if behind and not self._make_room():
             return
         with self._lock:
             if (
@@ -127,17 +128,19 @@ class Outgoing(State):
             False if one has been written before, or the connection has ended.
         """
         with self._lock:
-            if self._close_sent or self._over:
+            if self._sealed or self._over:
+                return False
+            # One that is put off behind a generator gives way to one that is not to wait for it.
+            if self._close_sent and (self._fragmenter is None or not at_once):
                 return False
             self._close_sent = True
             self._push_gathered()
             if self._fragmenter is not None and not at_once:
                 self._put_off(frame)
             else:
-                self._source = None
-                self._push(frame)
-                self._sealed = True
+                self._seal(frame)
             self._wake()
+        self._dropped = None
         return True
 
     def _gather(self, frame: Sendable) -> None:
@@ -255,18 +258,13 @@ class Outgoing(State):
         finally:
             self._lock.acquire()
 
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, ()
-        for wake in waiters:
-            wake()
-
     def _push_in_turn(self, data: Sendable, payload: bytes) -> bool:
         """Send a frame, or put it off; False if its turn is to be waited for."""
         if self._over or self._transport is None or not self._connected:
             raise Terminated
         if isinstance(data, Uncompressed) and self._deflater is None:
             raise Terminated  # It was for a connection before this one.
-        if self._sealed or self._broken or self._ending:
+        if not self._takes_more:
             self._gathered.clear()
             return True
         answers = 0
@@ -356,19 +354,17 @@ class Outgoing(State):
         self._outgoing += memoryview(data)[sent:]
         self._outgoing += rest
 
+    def _seal(self, frame: bytes) -> None:
+        """Write the Close frame, behind which nothing may come."""
+        self._push(frame)
+        self._sealed = True
+        self._progress = monotonic()
+        self._drop_sources()
+
     def _fail(self, error: OSError) -> None:
         """Keep what the kernel said, and send nothing more."""
         self._failure = str(error)
         self._drop_queue()
-
-    def _drop_queue(self) -> None:
-        """Send nothing more, and let nobody wait for it."""
-        self._broken = True
-        self._source = None
-        self._outgoing = b""
-        self._deferred = None
-        self._deferred_size = 0
-        self._wake()
 
     def _start_draining(self) -> bool:
         """Say whether the driver is to be asked to drain what is left; once for all of it."""
@@ -389,7 +385,15 @@ class Outgoing(State):
             with self._lock:
                 starts = self._start_draining()
             if starts:
-                self._driver.drain(self)
+                self._drain()
+
+    def _drain(self) -> None:
+        """Have the driver drain the queue; if it does not come to that, others may ask again."""
+        try:
+            self._driver.drain(self)
+        except BaseException:
+            self._draining = False
+            raise
 
     def _advance(self) -> bool:
         """Write what the kernel takes of the queue, and go on with a generator that is put off.
@@ -462,9 +466,12 @@ class Outgoing(State):
                 if not isinstance(item, (bytes, Uncompressed)):
                     self._source, self._fragmenter = item, PAUSED
                     break
-                self._push(self._join([item]))
-                self._sealed = self._sealed or is_control(item)
+                if is_control(item):
+                    self._seal(item)  # type: ignore[arg-type]
+                else:
+                    self._push(self._join([item]))
             self._wake()
+        self._dropped = None
         self._settle()
         if not self._draining and not self._broken:
             self._drained()

@@ -53,8 +53,8 @@ class Receiver(Closing):
     # Whether callbacks may be coroutine functions.
     _awaits = False
 
-    #: Bytes that are read at once, at most; of a long frame up to 256 KiB, unless this is set to
-    #: less than 64 KiB.
+    #: Bytes that are read at once, at most; of a long frame up to 256 KiB, and compiled 1 MiB,
+    #: unless this is set to less than 64 KiB.
     reading_buffer_size = DEFAULT_READING_SIZE
 
     __slots__ = (
@@ -321,7 +321,7 @@ class Receiver(Closing):
         told, self.close_received = self.close_received, True
         if not (told or self._close_sent or self.close == self._our_close):
             self._call(self.close, closing.code, str(closing))
-        if not (self._close_sent or self._is_answering()):
+        if not (self._sealed or self._is_answering()):
             self._close(closing.code, closing.reason, at_once=True)
 
     def _is_answering(self) -> bool:

@@ -292,12 +292,12 @@ class Sender(Outgoing):
             return False
         with self._lock:
             self._push_gathered()
-            while self._fragmenter is not None and not self._broken and not self._ending:
+            while self._fragmenter is not None and self._takes_more:
                 if source is not None:
                     self._put_off(source)
                     return False
                 self._wait_turn()
-            if self._sealed or self._broken or self._ending:
+            if not self._takes_more:
                 return False
             self._fragmenter = self._driver.get_ident() if source is None else PAUSED
             self._source = source
@@ -324,7 +324,8 @@ class Sender(Outgoing):
     def _take_source(self) -> Fragments | None:
         """Return the generator to go on with, if there is one, and room for what it yields."""
         with self._lock:
-            if self._fragmenter != PAUSED or len(self._outgoing) > self.limits.high_water:
+            is_next = self._fragmenter == PAUSED and self._source is not None
+            if not is_next or len(self._outgoing) > self.limits.high_water:
                 return None
             self._fragmenter = self._driver.get_ident()
             return self._source

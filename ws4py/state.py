@@ -1,4 +1,4 @@
-"""State: what a connection keeps in order to send, and to know whose turn it is.
+"""State: what a connection keeps in order to send, and to know whose turn it is; and lets go of.
 
 All of it stands in slots, which are quick to read, and take less room than a dict of so many names.
 Subclasses outside of ws4py have a ``__dict__`` besides, so that anything can be set on an object.
@@ -36,6 +36,7 @@ class State(Endpoint):
         "_disconnected",
         "_draining",
         "_driver",
+        "_dropped",
         "_ending",
         "_failure",
         "_fragmenter",
@@ -117,5 +118,36 @@ class State(Endpoint):
         # the kind that keeps what is free around it from being used.
         self._deferred: deque[Sendable | Fragments] | None = None
         self._deferred_size = 0
+        # Generators that are not to be sent on, until they can be let go of without the lock.
+        self._dropped: Any = None
         # Wake those who wait until there is room, or until a fragmented message has ended.
         self._waiters: tuple[Callable[[], object], ...] = ()
+
+    @property
+    def _takes_more(self) -> bool:
+        """Whether anything that is sent would still go out."""
+        return not (self._sealed or self._broken or self._ending)
+
+    # The lock is held from here on.
+
+    def _wake(self) -> None:
+        waiters, self._waiters = self._waiters, ()
+        for wake in waiters:
+            wake()
+
+    def _drop_queue(self) -> None:
+        """Send nothing more, and let nobody wait for it."""
+        self._broken = True
+        self._outgoing = b""
+        self._drop_sources()
+        self._wake()
+
+    def _drop_sources(self) -> None:
+        """Send nothing more of what is put off.
+
+        The end of a generator may do anything, so whoever has released the lock lets go of it.
+        """
+        if self._source is not None or self._deferred is not None:
+            self._dropped = self._dropped, self._source, self._deferred
+        self._source = self._deferred = None
+        self._deferred_size = 0

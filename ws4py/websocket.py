@@ -111,18 +111,18 @@ class WebSocket(Receiver):
         """
         self._reader = self._driver.get_ident()
         stream = self.stream
-        with self._driver.beating(self):
-            try:
+        try:
+            with self._driver.beating(self):
                 if self._transport is not None:
                     self._transport.block(self.sock_timeout)
                 self._open()
                 while self.stream is stream and not self._ending and self.once():
                     pass
-            finally:
-                if self.stream in (stream, None):  # else ``closed`` has connected again
-                    self.terminate()
-                if self._reader == self._driver.get_ident():
-                    self._reader = None
+        finally:
+            if self.stream in (stream, None):  # else ``closed`` has connected again
+                self.terminate()
+            if self._reader == self._driver.get_ident():
+                self._reader = None
 
     def _open(self) -> None:
         """Call ``opened``, the first time."""

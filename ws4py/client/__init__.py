@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 from ws4py import _tls, handshake, heads
 from ws4py._body import BodyReader
 from ws4py.deflate import Compression, read_compression
-from ws4py.driver import UNDECIDED
+from ws4py.driver import STARTED, UNDECIDED
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.limits import Limits
 from ws4py.transport import send_at_once
@@ -234,6 +234,11 @@ class WebSocketBaseClient(WebSocket):
             self._transport.block(self.sock_timeout)
         try:
             self.handshake_ok()
+        except Exception:
+            if self._reader == STARTED and not self._opened:
+                self._reader = None  # There is no thread to read it.
+                self._abandon()
+            raise
         finally:
             if self._reader == UNDECIDED:
                 self._reader = None
@@ -335,15 +340,17 @@ class WebSocketBaseClient(WebSocket):
             if not data:
                 raise HandshakeError("Invalid response: the server closed the connection")
             head = reader.feed(data)
+        status = None
         try:
             self.process_response_line(head.line.encode("latin-1"))
+            status = 101
             fields = heads.build_head("", head.fields)[2:]
             self.protocols, self.extensions = self.process_handshake_header(fields)
             self._agree(self.compression, self.extensions)
         except HandshakeError as error:
             error.headers = head.fields
             if error.status is None:
-                error.status = 101
+                error.status = status
             else:
                 body = BodyReader(error.status, head.fields, self.limits.max_body)
                 with suppress(OSError):

@@ -44,7 +44,7 @@ class Messages(Queue):
 
 
 def _count(item: Any) -> int:
-    return len(item) + _OVERHEAD if isinstance(item, Message) else 0
+    return len(item.data) + _OVERHEAD if isinstance(item, Message) else 0
 
 
 class WebSocketClient(WebSocketBaseClient):

@@ -111,7 +111,7 @@ class Site:
         path = environ["PATH_INFO"]
         found = self._acceptors.get(path) or self._acceptors.get(None)
         if found is None:
-            raise HandshakeError(f"there is no WebSocket at {path}", 404)
+            raise HandshakeError(f"there is no WebSocket at {path!r}", 404)
         return found
 
 
