@@ -200,7 +200,7 @@ def test_other_paths_than_those_of_the_dict_are_answered_404(host: Any, serve: A
     served = serve(host, {"/here": Echo2})
     peer, head = served.ask(request(b"/there"))
     assert head.startswith(b"HTTP/1.1 404 ")
-    assert b"there is no WebSocket at /there" in read_to_end(peer.sock)
+    assert b"there is no WebSocket at '/there'" in read_to_end(peer.sock)
     served.connect(request(b"/here"))
 
 
