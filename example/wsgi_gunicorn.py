@@ -2,13 +2,13 @@
 
 Handed off: one worker has thousands of connections, and goes on with plain requests:
 
-    gunicorn wsgi_gunicorn:handed_off
+    gunicorn --bind localhost:9000 wsgi_gunicorn:handed_off
 
 Held: each connection has one of the worker's threads, and TLS is spoken too:
 
-    gunicorn --worker-class gthread --threads 100 wsgi_gunicorn:held
+    gunicorn --bind localhost:9000 --worker-class gthread --threads 100 wsgi_gunicorn:held
 
-Then: python -m ws4py connect ws://localhost:8000/
+Then: python -m ws4py connect ws://localhost:9000/
 """
 
 from ws4py.manager import WebSocketManager

@@ -99,7 +99,15 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
 
 
 #: Modules whose docstring has a program.
-SERVES = ["ws4py.server.cherrypyserver", "ws4py.server.wsgirefserver"]
+SERVES = [
+    "ws4py.server.asyncioserver",
+    "ws4py.server.cherrypyserver",
+    "ws4py.server.geventserver",
+    "ws4py.server.tornadoserver",
+    "ws4py.server.wsgirefserver",
+]
+#: What is typed to an echo, or to what shouts, and comes back from either.
+TALK = "$ python -m ws4py connect ws://localhost:9000/{path}\nHELLO\n< HELLO\n"
 
 
 def program_of(module: str) -> str:
@@ -114,8 +122,15 @@ def test_the_server_in_a_docstring_serves(module: str, tmp_path: Path) -> None:
     path = "ws" if "/ws" in text else ""
     with Reader(tmp_path) as reader:
         reader.read(Block("python", text, {"file": "program.py", "serves": "9000"}))
-        talk = f"$ python -m ws4py connect ws://localhost:9000/{path}\nhello\n< hello\n"
-        reader.read(Block("console", talk, {}))
+        reader.read(Block("console", TALK.format(path=path), {}))
+
+
+def test_the_application_in_a_docstring_serves_on_uvicorn(tmp_path: Path) -> None:
+    server = "$ uvicorn --host localhost --port 9000 program:application\n"
+    with Reader(tmp_path) as reader:
+        reader.read(Block("python", program_of("ws4py.server.asgi"), {"file": "program.py"}))
+        reader.read(Block("console", server, {"serves": "9000"}))
+        reader.read(Block("console", TALK.format(path=""), {}))
 
 
 def test_the_client_in_a_docstring_receives_its_echo(tmp_path: Path) -> None:

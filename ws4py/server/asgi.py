@@ -1,13 +1,15 @@
-"""The ASGI application, for uvicorn, hypercorn, daphne, granian.
+"""The ASGI application, for uvicorn, hypercorn and other hosts.
 
-from ws4py.async_websocket import WebSocket
-from ws4py.server.asgi import WebSocketASGIApplication
+Callbacks may be coroutine functions::
 
-class Shout(WebSocket):
-    async def received_message(self, message):
-        await self.send(str(message).upper())
+    from ws4py.async_websocket import WebSocket
+    from ws4py.server.asgi import WebSocketASGIApplication
 
-application = WebSocketASGIApplication(Shout)
+    class Shout(WebSocket):
+        async def received_message(self, message):
+            await self.send(str(message).upper())
+
+    application = WebSocketASGIApplication(Shout)
 """
 
 from __future__ import annotations

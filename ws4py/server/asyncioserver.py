@@ -1,18 +1,20 @@
 """The server for asyncio's loop, and uvloop's.
 
-import asyncio
-from ws4py.async_websocket import WebSocket
-from ws4py.server.asyncioserver import serve
+Callbacks may be coroutine functions::
 
-class Shout(WebSocket):
-    async def received_message(self, message):
-        await self.send(str(message).upper())
+    import asyncio
+    from ws4py.async_websocket import WebSocket
+    from ws4py.server.asyncioserver import serve
 
-async def main():
-    async with serve(Shout, "localhost", 9000) as server:
-        await server.serve_forever()
+    class Shout(WebSocket):
+        async def received_message(self, message):
+            await self.send(str(message).upper())
 
-asyncio.run(main())
+    async def main():
+        async with serve(Shout, "localhost", 9000) as server:
+            await server.serve_forever()
+
+    asyncio.run(main())
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""WebSocket for gevent's WSGI server: each connection is run by the greenlet that accepted it.
+"""WebSocket for gevent's WSGI server: each connection is run by the greenlet that accepted it::
 
-    from gevent import monkey; monkey.patch_all()
     from ws4py.websocket import EchoWebSocket
     from ws4py.server.geventserver import WSGIServer
     from ws4py.server.wsgiutils import WebSocketWSGIApplication

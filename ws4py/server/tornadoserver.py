@@ -1,15 +1,17 @@
-"""The server for Tornado: a request handler, to put into a route of an application.
+"""The server for Tornado: a request handler.
 
-import asyncio
-from tornado.web import Application
-from ws4py.server.tornadoserver import WebSocketHandler
-from ws4py.websocket import EchoWebSocket
+It is put into a route of an application::
 
-async def main():
-    Application([(r"/ws", WebSocketHandler, {"handler_cls": EchoWebSocket})]).listen(9000)
-    await asyncio.Event().wait()
+    import asyncio
+    from tornado.web import Application
+    from ws4py.server.tornadoserver import WebSocketHandler
+    from ws4py.websocket import EchoWebSocket
 
-asyncio.run(main())
+    async def main():
+        Application([(r"/ws", WebSocketHandler, {"handler_cls": EchoWebSocket})]).listen(9000)
+        await asyncio.Event().wait()
+
+    asyncio.run(main())
 """
 
 from __future__ import annotations
