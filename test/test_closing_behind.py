@@ -179,7 +179,22 @@ def test_the_end_of_a_generator_may_use_its_websocket(
     assert other.next_event() == ("text", b"still there?")
 
 
-# Whoever drives the connection may change, or fail.
+# Whoever drives the connection may change, or fail, or end.
+
+
+def test_a_manager_that_stops_waits_for_no_generator_for_ever(
+    manager: WebSocketManager, connect: Any
+) -> None:
+    class Closes(RecordingWebSocket):
+        limits = Limits(close_timeout=0.5)
+
+    ws, _ = connect(Closes)
+    with generating(ws):
+        ws.close()
+        manager.stop()
+        manager.join(TIMEOUT)
+        assert not manager.is_alive()
+        assert ws.all_events()[-1][:2] == ("closed", 1006)
 
 
 def test_a_manager_that_lets_go_of_a_websocket_leaves_its_time_to_end(

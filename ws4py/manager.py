@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from types import MethodType
 from typing import Any, Callable
 
-from ws4py.draining import check_drain, close_all, draining
+from ws4py.draining import check_drain, close_all, draining, longest_close
 from ws4py.driver import Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, log_or_raise
@@ -407,7 +407,10 @@ class WebSocketManager(Threads, Thread):
             self._take_step(draining(lambda: self, self._drain if self._has_run else 0))
             self.loop.run(lambda: not self._drained)
         elif self._has_run:
-            self.loop.run(self._is_closing)
+            seconds = longest_close(self)
+            if seconds is not None:
+                self.loop.call_later(seconds, partial(setattr, self, "_drained", True))
+            self.loop.run(lambda: not self._drained and self._is_closing())
         for websocket in self:
             self._terminate(websocket)
         self.loop.close()
