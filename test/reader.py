@@ -10,6 +10,7 @@ A comment of Markdown before a block says what is done with it:
 | ``file: NAME`` | is saved; of any language |
 | ``file: NAME, runs`` | is saved, and runs to its end as a program |
 | ``file: NAME, serves: PORT`` | is saved, and serves until the page ends |
+| ``file: NAME, serves: PORT, fails: ERROR`` | the same, and logs that exception, once |
 | ``serves: PORT`` | before console: its one command serves until the page ends |
 | ``prints`` | is what the block before it, which ran, has printed |
 | ``needs: PROGRAM`` | with another mark: where that is not installed, the page ends here |
@@ -126,7 +127,7 @@ class Reader:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             if "serves" in marks:
-                self._serve([sys.executable, marks["file"]], marks["serves"])
+                self._serve([sys.executable, marks["file"]], marks["serves"], marks.get("fails"))
             elif "runs" in marks:
                 self._run([sys.executable, marks["file"]])
         elif "prints" in marks:
@@ -143,8 +144,8 @@ class Reader:
             self._ports[match[0]] = str(free_port())
         return self._ports[match[0]]
 
-    def _serve(self, command: list[str], port: str) -> None:
-        program = _Serving(command[1:], self.folder, self._env, command[0])
+    def _serve(self, command: list[str], port: str, fails: str | None = None) -> None:
+        program = _Serving(command[1:], self.folder, self._env, command[0], fails)
         self._running.enter_context(program)
         real = self.port(port)
         eventually(lambda: accepts(real) or program.process.poll() is not None)
@@ -205,16 +206,24 @@ class Reader:
             for line in lines:
                 if line == "^C":
                     talk.end(signal.SIGINT)
-                elif line.startswith("<"):
+                elif line.startswith(("<", "Connection closed")):
                     assert talk.line() == line, talk.errors
                 else:
                     talk.type(line.encode() + b"\n")
 
 
 class _Serving(Program):
-    """A program that serves until the page ends, and does not complain then."""
+    """A program that serves until the page ends, and complains of nothing but what is meant."""
 
-    def __init__(self, arguments: list[str], cwd: Path, env: dict[str, str], executable: str):
+    def __init__(
+        self,
+        arguments: list[str],
+        cwd: Path,
+        env: dict[str, str],
+        executable: str,
+        fails: str | None,
+    ):
+        self._fails = fails
         found = shutil.which(executable, path=env["PATH"]) or executable
         super().__init__(*arguments, cwd=cwd, env=env, executable=found)
 
@@ -226,4 +235,5 @@ class _Serving(Program):
         finally:
             super().__exit__(*exc_info)
         if exc_info[0] is None:
-            assert not FAILURE.search(errors), errors
+            failures = FAILURE.findall(errors)
+            assert failures == ([] if self._fails is None else [self._fails]), errors

@@ -162,6 +162,7 @@ async def test_a_close_waits_for_the_application_for_a_time(handler: Any) -> Non
 
 @on_loops
 async def test_where_nobody_receives_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "ws4py")
     async with serving(Keeping) as server, peer_of(server) as peer:
         peer.send(*((TEXT, b"x") for _ in range(500)))
         await eventually(lambda: made and made[0]._paused)

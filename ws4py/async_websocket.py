@@ -159,7 +159,7 @@ class WebSocket(websocket.WebSocket):
         if not (self._close_sent and self._inbox.is_full(most)):
             self._inbox.push(message, len(message.data))
             if not self._receives and self._inbox.is_full(most):
-                logger.warning("A peer is not read until somebody receives its messages")
+                logger.info("A peer is not read until somebody receives its messages")
         self._wake_receiver()
 
     def _wake_receiver(self) -> None:

@@ -12,9 +12,9 @@ nothing of that, the application finds the socket, answers on it, and then eithe
 greenlet) that called until it ends; or
 
 *hands it off*, given a ``manager``: a manager drives the websocket, and the call returns at once,
-so that one worker can have thousands of them. The server is left with a dead end, to which it
-writes a response that nobody reads; its log has a line about a request with status 101. This takes
-POSIX and a connection without TLS; others are held, and a warning says so.
+so that one worker can have thousands of them. The server still believes that it answers the
+request: what it writes goes nowhere, and its access log shows a 101. This takes POSIX and a
+connection without TLS; others are held, and a warning says so.
 
 What to know of each:
 
