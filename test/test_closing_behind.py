@@ -23,10 +23,17 @@ SIZE = 3_000_000
 RESERVED = b"\x83\x80\0\0\0\0"  # a frame with opcode 3
 
 
-class Sends(RecordingWebSocket):
-    """Closes behind much that it sends, and gives its peer little time to answer."""
+LATE = "the peer did not end the connection in 0.5 s"
+
+
+class Hasty(RecordingWebSocket):
+    """Gives its peer little time to answer its Close."""
 
     limits = Limits(close_timeout=0.5, max_queue=None)
+
+
+class Sends(Hasty):
+    """Closes behind much that it sends."""
 
     def opened(self) -> None:
         self.send(bytes(SIZE), binary=True)
@@ -40,8 +47,7 @@ def test_the_time_to_answer_begins_when_our_close_has_left(connect: Any) -> None
         assert len(read_exactly(peer, SIZE // 20)) == SIZE // 20
     assert len(read_exactly(peer, SIZE // 2 + 10)) == SIZE // 2 + 10
     assert read_exactly(peer, 4) == b"\x88\x02\x03\xe8"
-    reason = "the peer did not end the connection in 0.5 s"
-    assert ws.all_events()[-1] == ("closed", 1006, reason)
+    assert ws.all_events()[-1] == ("closed", 1006, LATE)
 
 
 def test_a_peer_that_takes_nothing_before_our_close_has_as_long(connect: Any) -> None:
@@ -57,8 +63,7 @@ def test_a_close_that_waits_for_a_generator_has_its_time_afterwards(pair: Any) -
         assert not ws.terminated
         goes_on.set()
         assert read_exactly(pair[1], 12) == b"\x01\x03one\x80\x03two\x88\x02"
-    reason = "the peer did not end the connection in 0.5 s"
-    assert ws.all_events() == [("closed", 1006, reason)]
+    assert ws.all_events() == [("closed", 1006, LATE)]
 
 
 # What may not wait for the end of a generator.
@@ -140,10 +145,8 @@ def test_a_thread_that_waits_for_a_generator_goes_on_when_the_peer_closes(run: A
 # What a generator does at its end may be anything.
 
 
-class Pours(RecordingWebSocket):
+class Pours(Hasty):
     """Sends without end, and sends and closes when that is ended."""
-
-    limits = Limits(max_queue=None, close_timeout=0.5)
 
     def received_message(self, message: Any) -> None:
         self.send(self.chunks(), binary=True)
@@ -191,10 +194,7 @@ def test_the_end_of_a_generator_may_use_its_websocket(
 def test_a_manager_that_stops_waits_for_no_generator_for_ever(
     manager: WebSocketManager, connect: Any
 ) -> None:
-    class Closes(RecordingWebSocket):
-        limits = Limits(close_timeout=0.5)
-
-    ws, _ = connect(Closes)
+    ws, _ = connect(Hasty)
     with generating(ws):
         ws.close()
         manager.stop()
@@ -206,16 +206,12 @@ def test_a_manager_that_stops_waits_for_no_generator_for_ever(
 def test_a_manager_that_lets_go_of_a_websocket_leaves_its_time_to_end(
     manager: WebSocketManager, connect: Any
 ) -> None:
-    class Closes(RecordingWebSocket):
-        limits = Limits(close_timeout=0.5)
-
-    ws, peer = connect(Closes)
+    ws, peer = connect(Hasty)
     ws.close()
     manager.remove(ws)
     manager.stop()
     manager.join(TIMEOUT)
-    reason = "the peer did not end the connection in 0.5 s"
-    assert ws.all_events()[-1] == ("closed", 1006, reason)
+    assert ws.all_events()[-1] == ("closed", 1006, LATE)
     assert read_to_end(peer) == b"\x88\x02\x03\xe8"
 
 
