@@ -13,8 +13,9 @@ from wsgiref.simple_server import make_server
 import pytest
 
 from test.engines.gevent_ import Hub
-from test.helpers import TIMEOUT
+from test.helpers import TIMEOUT, only_websocket, raw_connection, running
 from ws4py.server import geventserver, wsgirefserver
+from ws4py.server.standalone import WebSocketServer
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -62,3 +63,15 @@ def test_the_head_of_an_answer_does_not_wait_for_the_peer_to_acknowledge_what_wa
         connection.request("GET", "/", headers={"Connection": "close"})
         assert connection.getresponse().read() == b"1"
         connection.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", ""])
+def test_a_connection_of_our_own_server_sends_at_once_and_knows_its_ends(host: str) -> None:
+    with running(WebSocketServer((host, 0))) as server:
+        sock, _ = raw_connection(server.server_address[1])
+        with sock:
+            ws = only_websocket(server)
+            assert ws.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert (ws.local_address, ws.peer_address) == (sock.getpeername(), sock.getsockname())
+            assert ws.environ["SERVER_NAME"] == "127.0.0.1"
+            assert ws.environ["REMOTE_PORT"] == str(sock.getsockname()[1])

@@ -94,6 +94,10 @@ def fuzz_stream(data: bytes) -> None:
 # Requests
 
 
+#: Of both ends of each connection.
+ADDRESS = ("127.0.0.1", 4711)
+
+
 class Connected(RecordingSocket):
     """A socket that has addresses; ``recv`` plays back chunks."""
 
@@ -105,7 +109,7 @@ class Connected(RecordingSocket):
         return self.chunks.pop(0) if self.chunks else b""
 
     def getpeername(self) -> tuple[str, int]:
-        return "127.0.0.1", 4711
+        return ADDRESS
 
     getsockname = getpeername
 
@@ -144,7 +148,7 @@ def fuzz_request(data: bytes) -> None:
 
 def answer_to(chunks: list[bytes], site: Site) -> tuple[Answer | None, bytes]:
     """Return the answer, if there is one, and what is left of the chunks."""
-    opening = Opening(site, Connected(), secure=False)
+    opening = Opening(site, RecordingSocket(), False, ADDRESS, ADDRESS)
     for position, chunk in enumerate(chunks):
         answer = opening.feed(chunk)
         if answer is not None:

@@ -112,21 +112,12 @@ def check_open(is_stopping: bool) -> None:
         raise HandshakeError("this server is about to stop", 503)
 
 
-def add_addresses(environ: dict[str, Any], sock: Any) -> tuple[Any, Any]:
-    """Put the addresses of both ends of ``sock`` into ``environ``.
-
-    Returns:
-        The one of this end, and the one of the peer.
-
-    Raises:
-        OSError: It is not connected any more.
-    """
-    peer, local = sock.getpeername(), sock.getsockname()
+def add_addresses(environ: dict[str, Any], local: Any, peer: Any) -> None:
+    """Put the addresses of both ends of a socket, as it names them, into ``environ``."""
     if isinstance(peer, tuple):
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
     host, port = local[:2] if isinstance(local, tuple) else ("localhost", 0)
     environ["SERVER_NAME"], environ["SERVER_PORT"] = host, str(port)
-    return local, peer
 
 
 def check_frequency(seconds: Any) -> None:

@@ -120,16 +120,18 @@ class Opening:
 
     Args:
         site: What is served.
-        sock: For the websocket; its addresses go into the environ.
+        sock: For the websocket.
         secure: Whether it came over TLS.
+        local, peer: The addresses of the socket's ends, for the environ and the websocket.
 
     ``rest`` is what came after the request.
     """
 
-    def __init__(self, site: Site, sock: Any, secure: bool) -> None:
+    def __init__(self, site: Site, sock: Any, secure: bool, local: Any, peer: Any) -> None:
         self._site = site
         self._sock = sock
         self._scheme = "https" if secure else "http"
+        self._addresses = local, peer
         self._reader = HeadReader(site.limits)
         self._environ: dict[str, Any] | None = None
         self._body = bytearray()
@@ -152,7 +154,7 @@ class Opening:
                 if head is None:
                     return None
                 self._environ = environ = make_environ(head, self._scheme)
-                self._addresses = add_addresses(environ, self._sock)
+                add_addresses(environ, *self._addresses)
                 data = self._reader.rest
             if self._site.http is not None and "HTTP_UPGRADE" not in environ:
                 return self._feed_body(self._site.http, environ, data)

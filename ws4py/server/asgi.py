@@ -193,7 +193,7 @@ def _make_environ(scope: Event, host: Host | None) -> dict[str, Any]:
     environ["SERVER_PROTOCOL"] = f"HTTP/{scope.get('http_version', '1.1')}"
     environ["asgi.scope"] = scope
     if host is not None:
-        add_addresses(environ, host)
+        add_addresses(environ, host.getsockname(), host.getpeername())
     return environ
 
 

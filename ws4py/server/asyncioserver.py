@@ -79,8 +79,11 @@ class WebSocketProtocol(asyncio.Protocol):
             transport.abort()  # type: ignore[attr-defined]
             return
         self._transport = transport
-        secure = transport.get_extra_info("sslcontext") is not None
-        self._opening = Opening(self._site, transport.get_extra_info("socket"), secure)
+        tell = transport.get_extra_info
+        secure = tell("sslcontext") is not None
+        self._opening = Opening(
+            self._site, tell("socket"), secure, tell("sockname"), tell("peername")
+        )
         seconds = self._site.limits.open_timeout
         if seconds is not None:
             self._timer = self._loop.call_at(self._since + seconds, self._transport.abort)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
@@ -47,6 +48,9 @@ BACKLOG = 1024
 
 #: Connections that are accepted before others have their turn.
 _ACCEPTS = 64
+
+#: Whether a socket that is accepted has the TCP_NODELAY of the one that listens.
+_HANDS_ON = sys.platform == "linux"
 
 
 class WebSocketServer:
@@ -118,6 +122,7 @@ class WebSocketServer:
         self._closed = False
         self.socket = _bind(address)
         self.server_address = self.socket.getsockname()
+        self._is_anywhere = self.server_address[0] in ("0.0.0.0", "::")
         self.manager = WebSocketManager() if manager is None else manager
         self._resume_accepting()
 
@@ -217,7 +222,7 @@ class WebSocketServer:
     def _accept(self, _readable: bool, _writable: bool) -> None:
         for _ in range(_ACCEPTS):
             try:
-                sock, _ = self.socket.accept()
+                sock, peer = self.socket.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -227,7 +232,10 @@ class WebSocketServer:
                     self.manager.loop.call_later(REST, self._resume_accepting)
                     return
                 continue
-            _Opening(self, sock).advance()
+            _Opening(self, sock, peer).advance()
+
+    def _find_local_address(self, sock: socket.socket) -> Any:
+        return sock.getsockname() if self._is_anywhere else self.server_address
 
     def _go_on_together(self, opening: _Opening) -> None:
         self._together.append(opening)
@@ -247,11 +255,13 @@ class WebSocketServer:
 class _Opening:
     """A connection that has been accepted and is not a websocket yet."""
 
-    def __init__(self, server: WebSocketServer, sock: socket.socket) -> None:
+    def __init__(self, server: WebSocketServer, sock: socket.socket, peer: Any) -> None:
         self._server = server
         self._loop = server.manager.loop
+        self._peer = peer
         sock.setblocking(False)
-        send_at_once(sock)
+        if not _HANDS_ON:
+            send_at_once(sock)
         self._transport = make_transport(sock)
         self._fd = sock.fileno()
         self._timer: Timer | None = None
@@ -308,7 +318,8 @@ class _Opening:
             self._transport = tls = TLSTransport(sock)
             while not tls.handshake():
                 yield tls.interest(True, False)
-        opening = Opening(self._server._site, sock, context is not None)
+        local = self._server._find_local_address(sock)
+        opening = Opening(self._server._site, sock, context is not None, local, self._peer)
         answer = None
         while answer is None:
             data = self._read()
@@ -381,4 +392,5 @@ def _bind(address: tuple[str, int] | str) -> socket.socket:
     if type(sock) is _Listener.__base__:  # gevent may have replaced it since this was imported
         sock = _Listener(sock.family, sock.type, sock.proto, fileno=sock.detach())
     sock.setblocking(False)
+    send_at_once(sock)
     return sock

@@ -127,7 +127,7 @@ class WebSocketHandler(RequestHandler):
         line = f"{request.method} {request.uri} {request.version}"
         environ = make_environ(Head(line, list(request.headers.get_all())), request.protocol)
         with suppress(OSError, AttributeError):  # The client has left already.
-            add_addresses(environ, sock)
+            add_addresses(environ, sock.getsockname(), sock.getpeername())
         environ["REMOTE_ADDR"] = request.remote_ip  # What a proxy says, if that is trusted.
         return environ
 
