@@ -5,7 +5,8 @@
 static const char *const NAMED[NAMES] = {
     "_awaits", "_crashed", "fileno", "flush", "gather", "gathers", "get_ident", "_goes_on", "_has_room", "_is_done",
     "limits", "locked", "__name__", "_parse", "max_fragments", "max_message_size", "_pending", "process",
-    "reading_buffer_size", "_read_failed", "received_message", "_settle", "_settle_refused", "_write", "_write_failed",
+    "reading_buffer_size", "_read_failed", "received_message", "send", "_send_frame", "_settle", "_settle_refused",
+    "_write", "_write_failed",
 };
 static const char *const OF_WEBSOCKET[WEBSOCKET_SLOTS] = {
     "_alive", "_answers", "_at", "_broken", "_busy", "_chunk", "close_received", "_close_sent", "_connected", "buf",
@@ -242,6 +243,8 @@ static Fast find_fast(PyObject *name)
 #if HASTENS
     if (PyUnicode_CompareWithASCIIString(name, "send") == 0)
         return ws4py_send;
+    if (PyUnicode_CompareWithASCIIString(name, "_write_each") == 0)
+        return ws4py_write_each;
     if (PyUnicode_CompareWithASCIIString(name, "once") == 0)
         return ws4py_once;
     if (PyUnicode_CompareWithASCIIString(name, "_parse") == 0)
@@ -265,6 +268,8 @@ PyObject *ws4py_hasten(PyObject *module, PyObject *function)
         Py_XSETREF(turns->parse, Py_NewRef(function));
     else if (PyUnicode_Compare(name, turns->names[N_PROCESS]) == 0)
         Py_XSETREF(turns->process, Py_NewRef(function));
+    else if (PyUnicode_Compare(name, turns->names[N_SEND_FRAME]) == 0)
+        Py_XSETREF(turns->send_frame, Py_NewRef(function));
     else if (PyUnicode_Compare(name, turns->names[N_WRITE]) == 0)
         Py_XSETREF(turns->write, Py_NewRef(function));
     hastened = fast == NULL ? Py_NewRef(function) : make_hastened(module, turns, function, fast);
@@ -306,6 +311,7 @@ int ws4py_turns_exec(PyObject *module, State *state)
     act(turns->binary); \
     act(turns->parse); \
     act(turns->process); \
+    act(turns->send_frame); \
     act(turns->write); \
     act(turns->limits)
 

@@ -200,23 +200,30 @@ static PyObject *make_frame(PyObject *payload, int is_binary)
     return frame;
 }
 
+/* Whether a message can become a frame that is neither compressed nor masked, and be written now. */
+static int takes_frames(Turns *turns, PyObject *self)
+{
+    PyObject *stream;
+
+    if (!ws4py_fits(turns, self) || !ws4py_writes(turns, Py_TYPE(self)))
+        return 0;
+    if (!IS_FALSE(OVER) || OF(CONNECTED) != Py_True || !IS_FALSE(CLOSE_SENT) || OF(FRAGMENTER) != Py_None ||
+        OF(DEFLATER) != Py_None || OF(DRIVER) == NULL || OF(GATHERER) == NULL || OF(GATHERED) == NULL ||
+        OF(OUTGOING) == NULL)
+        return 0;
+    stream = OF(STREAM);
+    return stream != NULL && Py_IS_TYPE(stream, turns->stream.cls) &&
+           *slot(&turns->stream, stream, ALWAYS_MASK) == Py_False;
+}
+
 /* send(self, payload, binary=False, compress=True) */
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
     Turns *turns = &hastened->state->turns;
-    PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False, *stream, *frame;
+    PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False, *frame;
     int done;
 
-    if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !ws4py_fits(turns, self) ||
-        !ws4py_writes(turns, Py_TYPE(self)))
-        return NULL;
-    if (!IS_FALSE(OVER) || OF(CONNECTED) != Py_True || !IS_FALSE(CLOSE_SENT) || OF(FRAGMENTER) != Py_None ||
-        OF(DEFLATER) != Py_None || OF(DRIVER) == NULL || OF(GATHERER) == NULL || OF(GATHERED) == NULL ||
-        OF(OUTGOING) == NULL)
-        return NULL;
-    stream = OF(STREAM);
-    if (stream == NULL || !Py_IS_TYPE(stream, turns->stream.cls) ||
-        *slot(&turns->stream, stream, ALWAYS_MASK) != Py_False)
+    if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !takes_frames(turns, self))
         return NULL;
     if (OF(GATHERER) == Py_None ? OF(TRANSPORT) == NULL || !Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls)
                                 : !PyList_CheckExact(OF(GATHERED)))
@@ -226,6 +233,52 @@ PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     done = OF(GATHERER) == Py_None ? write_frames(turns, self, frame) : gather(turns, self, frame);
     Py_DECREF(frame);
     return done == REFUSED ? call(self, NAME(SETTLE_REFUSED)) : done == WRITTEN ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Whether send() is the one of Sender, and what it calls. */
+static int sends_plainly(Turns *turns, PyObject *self)
+{
+    PyObject *send = PyObject_GetAttr(self, NAME(SEND));
+    PyObject *send_frame = PyObject_GetAttr((PyObject *)Py_TYPE(self), NAME(SEND_FRAME));
+    PyObject *function = send != NULL && PyMethod_Check(send) ? PyMethod_GET_FUNCTION(send) : NULL;
+    int plain = function != NULL && PyMethod_GET_SELF(send) == self && send_frame == turns->send_frame &&
+                Py_IS_TYPE(function, (PyTypeObject *)turns->hastened) && ((Hastened *)function)->fast == ws4py_send;
+
+    Py_XDECREF(send);
+    Py_XDECREF(send_frame);
+    PyErr_Clear();
+    return plain;
+}
+
+/* write_each(websockets, frame) */
+PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
+{
+    Turns *turns = &hastened->state->turns;
+    PyObject *others, *refused, *result = NULL;
+    Py_ssize_t i;
+    int done = 0;
+
+    if (count != 2 || !PyList_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) || PyBytes_GET_SIZE(args[1]) > SHORT)
+        return NULL;
+    others = PyList_New(0);
+    refused = PyList_New(0);
+    if (others == NULL || refused == NULL)
+        done = -1;
+    for (i = 0; done >= 0 && i < PyList_GET_SIZE(args[0]); i++) {
+        PyObject *self = Py_NewRef(PyList_GET_ITEM(args[0], i));
+
+        done = takes_frames(turns, self) && OF(GATHERER) == Py_None && sends_plainly(turns, self)
+                   ? write_frames(turns, self, args[1])
+                   : 0;
+        if (done == 0 || done == REFUSED)
+            done = PyList_Append(done == 0 ? others : refused, self);
+        Py_DECREF(self);
+    }
+    if (done >= 0)
+        result = PyTuple_Pack(2, others, refused);
+    Py_XDECREF(others);
+    Py_XDECREF(refused);
+    return result;
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* What a WebSocket does with most messages, without a call in between but those of the application.
  *
- * hasten() wraps a method that is written in Python: WebSocket.once, WebSocket._parse and Sender.send.
+ * hasten() wraps what is written in Python: WebSocket.once, WebSocket._parse, Sender.send and
+ * sending._write_each.
  * The compiled function of the same name does the plain case, and only that: a data message in one
  * frame, which comes whole or is long, nothing queued, no compression, no end in sight. Whatever else
  * there is, it calls the method, which decides. So it needs no rule of its own, but has to know what is
@@ -67,8 +68,8 @@ typedef struct {
 enum {
     N_AWAITS, N_CRASHED, N_FILENO, N_FLUSH, N_GATHER, N_GATHERS, N_GET_IDENT, N_GOES_ON, N_HAS_ROOM, N_IS_DONE,
     N_LIMITS, N_LOCKED, N_NAME, N_PARSE, N_MAX_FRAGMENTS, N_MAX_MESSAGE_SIZE, N_PENDING, N_PROCESS,
-    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SETTLE, N_SETTLE_REFUSED, N_WRITE, N_WRITE_FAILED,
-    NAMES,
+    N_READING_BUFFER_SIZE, N_READ_FAILED, N_RECEIVED_MESSAGE, N_SEND, N_SEND_FRAME, N_SETTLE, N_SETTLE_REFUSED,
+    N_WRITE, N_WRITE_FAILED, NAMES,
 };
 
 typedef struct Rest Rest;
@@ -81,7 +82,7 @@ typedef struct {
     PyTypeObject *socket;          /* socket.socket */
     PyTypeObject *limits_class;    /* Limits */
     PyObject *text, *binary;       /* TextMessage, BinaryMessage */
-    PyObject *parse, *process, *write;  /* WebSocket._parse, process and _write, as they are written in Python */
+    PyObject *parse, *process, *send_frame, *write;  /* the methods, as they are written in Python */
     PyObject *limits;              /* those that were met last, and what they say */
     Py_ssize_t most;
     unsigned int plain, writing;   /* the version of the class that was found plain last, and of one that writes so */
@@ -227,6 +228,7 @@ int ws4py_writes(Turns *turns, PyTypeObject *cls);  /* whether it writes frames 
 int ws4py_descriptor(Turns *turns, PyObject *transport);
 int ws4py_flush(Turns *turns, PyObject *self);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
+PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 void ws4py_leave_room(Turns *turns, uint8_t **room);
 int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self);
 int ws4py_is_ready(Turn *turn);

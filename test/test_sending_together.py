@@ -1,0 +1,171 @@
+"""Broadcasts to many connections, on real sockets: what each peer receives, and in which order."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from test.helpers import TIMEOUT, RecordingWebSocket, frame, read_exactly, read_to_end
+from ws4py.client import WebSocketBaseClient
+from ws4py.manager import WebSocketManager
+from ws4py.masking import speedups
+from ws4py.sending import _write_each, broadcast
+from ws4py.websocket import WebSocket
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+#: More than are sent a message before others have their turn, twice.
+MANY = 150
+
+
+def text(message: bytes) -> bytes:
+    return frame(0x1, message, key=None)
+
+
+def test_many_receive_each_message_once_and_in_order(pairs: Any) -> None:
+    made = [pairs() for _ in range(MANY)]
+    members = [WebSocket(ours) for ours, _ in made]
+    for number in range(5):
+        broadcast(iter(members), f"to all {number}")
+        members[number].send(f"to one {number}")
+    for position, (_, theirs) in enumerate(made):
+        expected = b""
+        for number in range(5):
+            expected += text(b"to all %d" % number)
+            if position == number:
+                expected += text(b"to one %d" % number)
+        assert read_exactly(theirs, len(expected)) == expected
+    broadcast(members, b"\x00", binary=True)
+    assert all(read_exactly(theirs, 3) == b"\x82\x01\x00" for _, theirs in made)
+
+
+def test_what_a_slow_peer_does_not_take_at_once_reaches_it_whole(pairs: Any) -> None:
+    (ours, theirs), (other, quick) = pairs(), pairs()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
+    members = [WebSocket(ours), WebSocket(other)]
+    messages = [b"%d" % number * 9_000 for number in range(8)]
+    expected = b"".join(text(message) for message in messages)
+    received = bytearray()
+    reader = threading.Thread(target=lambda: received.extend(read_exactly(quick, len(expected))))
+    reader.start()
+    for message in messages:
+        broadcast(members, message)
+    reader.join(TIMEOUT)
+    assert bytes(received) == expected
+    assert read_exactly(theirs, len(expected)) == expected
+
+
+def test_a_peer_that_has_left_is_given_up_and_the_others_receive_all(pairs: Any) -> None:
+    made = [pairs() for _ in range(3)]
+    members = [WebSocket(ours) for ours, _ in made]
+    made[1][1].close()
+    broadcast(members, "hello")
+    broadcast(members, "again")
+    assert [member.terminated for member in members] == [False, True, False]
+    for _, theirs in (made[0], made[2]):
+        assert read_exactly(theirs, 14) == text(b"hello") + text(b"again")
+
+
+def test_a_callback_that_broadcasts_is_sent_its_own_messages_in_order(
+    manager: WebSocketManager, connect: Any
+) -> None:
+    class Speaker(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            self.send(b"before")
+            manager.broadcast(message.data)
+            self.send(b"after")
+
+    _, speaker = connect(Speaker)
+    _, listener = connect(RecordingWebSocket)
+    speaker.sendall(frame(0x1, b"one") + frame(0x1, b"two") + frame(0x1, b"three"))
+    words = [b"one", b"two", b"three"]
+    expected = b"".join(text(b"before") + text(word) + text(b"after") for word in words)
+    assert read_exactly(speaker, len(expected)) == expected
+    heard = b"".join(map(text, words))
+    assert read_exactly(listener, len(heard)) == heard
+
+
+def test_a_broadcast_comes_behind_what_another_thread_is_about_to_write(pairs: Any) -> None:
+    made = [pairs() for _ in range(2)]
+    members = [WebSocket(ours) for ours, _ in made]
+    thread = threading.Thread(target=broadcast, args=(members, "second"))
+    with members[0]._lock:
+        thread.start()
+        thread.join(0.05)
+        members[0]._push(text(b"first"))
+    thread.join(TIMEOUT)
+    assert read_exactly(made[0][1], 15) == text(b"first") + text(b"second")
+    assert read_exactly(made[1][1], 8) == text(b"second")
+
+
+def test_what_is_closed_or_begun_receives_nothing_out_of_place(pairs: Any) -> None:
+    (ours, theirs), (begun, reading), (plain, listening) = pairs(), pairs(), pairs()
+    closed, fragmenting, member = WebSocket(ours), WebSocket(begun), WebSocket(plain)
+    closed.close()
+
+    def chunks() -> Any:
+        yield b"a"
+        broadcast([closed, fragmenting, member], b"within")
+        yield b"b"
+
+    fragmenting.send(chunks())
+    assert read_exactly(listening, 8) == text(b"within")
+    fragments = frame(0x1, b"a", 0, None) + frame(0x0, b"b", 1, None)
+    assert read_exactly(reading, 6) == fragments
+    closed.terminate()
+    assert read_to_end(theirs) == b"\x88\x02\x03\xe8"
+
+
+def test_a_broadcast_of_clients_is_masked(pairs: Any) -> None:
+    ours, theirs = pairs()
+    client = WebSocketBaseClient("ws://localhost/")
+    client.sock, client._connected = ours, True
+    broadcast([client], "hello")
+    data = read_exactly(theirs, 11)
+    assert data[:2] == b"\x81\x85"
+    assert bytes(byte ^ data[2 + i % 4] for i, byte in enumerate(data[6:])) == b"hello"
+    client.terminate()
+
+
+def test_what_is_no_websocket_at_all_is_sent_to_as_well(caplog: Any) -> None:
+    class Other:
+        terminated = False
+        sent: tuple[Any, ...] = ()
+
+        def send(self, *message: Any) -> None:
+            self.sent = message
+
+    class Broken(Other):
+        def send(self, *_message: Any) -> None:
+            raise LookupError("a fault of the application")
+
+    other = Other()
+    broadcast([Broken(), other], "hello")
+    assert other.sent == ("hello", False)
+    assert "a fault of the application" in caplog.text
+
+
+@pytest.mark.skipif(speedups is None, reason="is of the compiled module")
+def test_what_is_compiled_writes_to_those_that_are_plain_alone(pairs: Any) -> None:
+    class Shout(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            super().send(payload.upper(), binary)
+
+    made = [pairs() for _ in range(5)]
+    plain, shout, replaced, closing, queued = members = [
+        cls(ours) for cls, (ours, _) in zip([WebSocket, Shout, *[WebSocket] * 3], made)
+    ]
+    replaced.send = plain.send
+    closing.close()
+    queued._outgoing = b"waits"
+    others, refused = _write_each([*members, None, made], text(b"hello"))
+    assert (others, refused) == ([shout, replaced, closing, queued, None, made], [])
+    assert read_exactly(made[0][1], 7) == text(b"hello")
+    made[0][1].close()
+    assert _write_each([plain], text(b"hello")) == ([], [plain])
+    assert plain._broken
+    large = text(bytes(100_000))
+    assert _write_each([replaced], large) == ([replaced], [])
