@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import trustme
 
+import ws4py
 from test.helpers import (
     HANDSHAKE,
     TIMEOUT,
@@ -27,6 +29,7 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
+from ws4py import masking
 from ws4py.__main__ import make_parser
 from ws4py.client.threadedclient import WebSocketClient
 from ws4py.exc import HandshakeError
@@ -353,3 +356,11 @@ def run(*arguments: Any, cwd: Path = ROOT) -> tuple[int, str]:
         status = program.end()
         assert program.line() is None
         return status, program.errors
+
+
+def test_the_version_says_what_a_report_needs() -> None:
+    command = [sys.executable, "-m", "ws4py", "--version"]
+    kind = "pure Python" if masking.speedups is None else "compiled"
+    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert printed.startswith(f"ws4py {ws4py.__version__} ({kind}), ")
+    assert printed.rstrip().endswith(platform.python_version())

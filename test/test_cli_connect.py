@@ -205,6 +205,37 @@ def test_a_refused_handshake_is_told_in_one_line_with_status_1() -> None:
         assert program.line() is None
 
 
+def test_what_is_asked_for_is_sent_with_the_request() -> None:
+    class Asked(WebSocket):
+        def opened(self) -> None:
+            names = ["HTTP_X_TOKEN", "HTTP_ORIGIN"]
+            self.send(" ".join([*(self.environ[name] for name in names), *self.protocols]))
+
+    options = ["--header", "X-Token: a:b", "--origin", "http://localhost", "--subprotocol", "v1"]
+    server = echo_server(Asked, origins=["http://localhost"], protocols=["v2", "v1"])
+    with server as running, Connected(url_of(running), *options) as program:
+        assert program.line() == "< a:b http://localhost v1"
+        program.process.stdin.close()
+        assert program.end() == 0
+
+
+def test_the_certificates_to_trust_can_be_named(
+    server_tls: ssl.SSLContext, authority: trustme.CA, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "ca.pem"
+    server = echo_server(Talking, ssl_context=server_tls)
+    with server as running:
+        with Connected(url_of(running), "--cafile", str(trusted)) as program:
+            assert program.end() == 1
+            assert f"there is no file {trusted}" in program.errors
+        authority.cert_pem.write_to_path(trusted)
+        with Connected(url_of(running), "--cafile", str(trusted)) as program:
+            program.type(b"secret\n")
+            assert program.line() == "< you said secret"
+            program.process.stdin.close()
+            assert program.end() == 0
+
+
 def test_a_server_that_speaks_something_else_is_told_in_one_line_with_status_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(TIMEOUT)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from test.helpers import echo_server, url_of
 from test.test_cli import Program, every_engine, run
 
 
@@ -33,6 +34,16 @@ def test_a_module_that_does_not_exist_is_named() -> None:
 def test_a_module_that_another_one_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / "lacking.py").write_text("import no_such_module\n")
     assert "no_such_module" in refused("serve", "lacking:Echo", "--port", "0", cwd=tmp_path)
+
+
+def test_the_name_of_a_file_is_told_to_be_that_of_a_module() -> None:
+    assert "has no '.py'" in refused("serve", "shout.py:Shout", "--port", "0")
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X Y: a", "X: a\nb"])
+def test_what_is_no_header_is_named(header: str) -> None:
+    with echo_server() as server:
+        assert repr(header)[:4] in refused("connect", url_of(server), "--header", header)
 
 
 def test_a_class_that_does_not_exist_is_named() -> None:

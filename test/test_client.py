@@ -157,6 +157,19 @@ def test_headers_are_added_or_take_the_place_of_ours(headers: Any) -> None:
     assert [line for line in lines if line.startswith("Origin")] == ["Origin: o"]
 
 
+@pytest.mark.parametrize("headers", [["X-One: 1"], "X-One: 1", [("X-One", "1", "2")]])
+def test_headers_that_are_no_pairs_are_a_value_error(headers: Any) -> None:
+    with pytest.raises(ValueError, match="headers are a mapping, or pairs"):
+        WebSocketBaseClient("ws://127.0.0.1/", headers=headers)
+
+
+@pytest.mark.parametrize("value", [b"secret", None, ["secret"]])
+def test_the_value_of_a_header_that_is_no_text_is_a_type_error(value: Any) -> None:
+    with pytest.raises(TypeError, match="'Authorization'") as caught:
+        WebSocketBaseClient("ws://127.0.0.1/", headers={"Authorization": value})
+    assert "secret" not in str(caught.value)
+
+
 def test_headers_are_excluded_by_name_in_any_case() -> None:
     client = WebSocketBaseClient("ws://127.0.0.1/", exclude_headers=["ORIGIN"])
     assert not any(line.startswith("Origin") for line in request_of(client))

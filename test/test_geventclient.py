@@ -381,8 +381,9 @@ def test_a_client_that_connects_again_in_closed_is_waited_for(hub: Hub) -> None:
         assert hub.call(talk, url_of(server)) == 3
 
 
-def test_run_forever_returns_at_once_where_nothing_runs(hub: Hub) -> None:
-    hub.call(lambda: WebSocketClient("ws://127.0.0.1:1/").run_forever())
+def test_run_forever_of_a_client_that_is_not_connected_says_so(hub: Hub) -> None:
+    with pytest.raises(RuntimeError, match="cannot run before it is connected"):
+        hub.call(lambda: WebSocketClient("ws://127.0.0.1:1/").run_forever())
 
 
 def test_a_client_may_be_run_by_a_greenlet_of_the_user(hub: Hub) -> None:

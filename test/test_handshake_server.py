@@ -291,10 +291,18 @@ def test_the_extensions_that_are_known_are_agreed_on_in_the_clients_order(
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://example.com", "HTTPS://Example.COM", "https://example.com/", "http://b:81"]
+    "origin",
+    [
+        "https://example.com",
+        "HTTPS://Example.COM",
+        "https://example.com/",
+        "https://example.com:443",
+        "http://b:81",
+        "http://c",
+    ],
 )
 def test_an_origin_that_is_allowed_passes(origin: str) -> None:
-    server = ServerHandshake(origins=["https://example.com", "http://B:81/"])
+    server = ServerHandshake(origins=["https://example.com", "http://B:81/", "http://c:80"])
     assert server.accept(environ(HTTP_ORIGIN=origin)).protocols == []
 
 
@@ -307,6 +315,7 @@ def test_an_origin_that_is_allowed_passes(origin: str) -> None:
         "https://example.com.evil",
         "http://example.com",
         "https://example.com:444",
+        "https://example.com:80",
         "https://example.com, https://example.com",
     ],
 )

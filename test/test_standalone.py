@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 import subprocess
@@ -24,7 +25,6 @@ from test.helpers import (
     echo_server,
     eventually,
     frame,
-    only_websocket,
     raw_connection,
     read_exactly,
     read_to_end,
@@ -230,34 +230,10 @@ def test_a_taken_port_is_an_os_error() -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-def test_a_server_listens_on_a_unix_socket(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    with running(WebSocketServer(path, EchoWebSocket)) as server:
-        assert server.server_address == path
-        client = Client(f"ws+unix://{path}")
-        client.resource = "/chat?x"
-        client.connect()
-        assert client.peer_address == path
-        websocket = only_websocket(server)
-        assert websocket.environ["PATH_INFO"] == "/chat"
-        client.send("hello")
-        assert [client.next_event(), client.next_event()][1] == ("text", b"hello")
-        client.close()
-        client.run_forever()
-
-
-def test_a_server_does_tls_on_a_unix_socket(
-    tmp_path: Path, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> None:
-    path = str(tmp_path / "socket")
-    with running(WebSocketServer(path, EchoWebSocket, ssl_context=server_tls)):
-        client = Client(f"wss+unix://{path}", ssl_context=client_tls)
-        client.connect()
-        assert client._is_secure
-        client.send("hello")
-        assert [client.next_event(), client.next_event()][1] == ("text", b"hello")
-        client.close()
-        client.run_forever()
+@pytest.mark.parametrize("address", [9000, None, ("127.0.0.1",)])
+def test_what_is_no_address_is_a_type_error_that_names_it(address: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape(repr(address))):
+        WebSocketServer(address)
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -81,10 +81,13 @@ def test_run_forever_returns_after_closed() -> None:
         client.run_forever()
 
 
-def test_run_forever_of_a_client_that_is_not_connected_returns() -> None:
+def test_run_forever_of_a_client_that_is_not_connected_says_so() -> None:
     client = Client("ws://127.0.0.1:9/")
+    with pytest.raises(RuntimeError, match="cannot run before it is connected"):
+        client.run_forever()
+    with pytest.raises(OSError):
+        client.connect()
     client.run_forever()
-    client.terminate()
 
 
 def test_a_program_ends_at_once_though_its_client_is_connected() -> None:

@@ -26,6 +26,7 @@ from test.helpers import (
 from ws4py._tls import client_context, server_context
 from ws4py.client.threadedclient import WebSocketClient
 from ws4py.exc import HandshakeError
+from ws4py.server.asyncioserver import serve
 from ws4py.server.standalone import WebSocketServer
 from ws4py.websocket import EchoWebSocket
 
@@ -252,3 +253,20 @@ def test_an_end_without_close_notify_is_noticed(
     while not websocket.terminated:
         assert not pause.wait(0.01)
     assert websocket.close_code in (None, 1006)
+
+
+def test_an_option_that_is_unknown_is_a_value_error_before_anything_is_done() -> None:
+    with pytest.raises(ValueError, match="'ca_cert' is not an ssl option; these are: certfile"):
+        WebSocketClient("wss://127.0.0.1:1/", ssl_options={"ca_cert": "ca.pem"})
+
+
+def make_standalone(context: Any) -> Any:
+    return WebSocketServer(("127.0.0.1", 0), ssl_context=context)
+
+
+@pytest.mark.parametrize("make", [make_standalone, lambda context: serve(ssl=context)])
+def test_what_is_no_context_of_a_server_is_an_error_where_it_is_made(make: Any) -> None:
+    with pytest.raises(TypeError, match="is not an ssl"):
+        make("cert.pem")
+    with pytest.raises(ValueError, match=r"Purpose\.CLIENT_AUTH"):
+        make(ssl.create_default_context())

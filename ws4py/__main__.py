@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from ws4py._connect import CLIENTS
 from ws4py._serve import SERVERS, Serving, woken_by_signals
 from ws4py.exc import HandshakeError
 from ws4py.limits import Limits
+from ws4py.masking import speedups
 from ws4py.websocket import WebSocket
 
 
@@ -46,12 +48,16 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> Parser:
     """Return the parser of the arguments."""
     parser = Parser(prog="python -m ws4py", description="WebSocket for Python")
+    parser.add_argument("--version", action="version", version=version())
     commands = parser.add_subparsers(title="commands", required=True, metavar="serve | connect")
     serving = commands.add_parser("serve", help="serve a WebSocket class")
     serving.set_defaults(command=serve)
     add = serving.add_argument
-    add("handler", nargs="?", metavar="MODULE:CLASS", default="ws4py.websocket:EchoWebSocket")
-    add("--engine", choices=sorted(SERVERS), default="standalone")
+    echo = "ws4py.websocket:EchoWebSocket"
+    handler = "a subclass of WebSocket, in a module here or installed (default %(default)s)"
+    add("handler", nargs="?", metavar="MODULE:CLASS", default=echo, help=handler)
+    engine = "what runs it (default %(default)s)"
+    add("--engine", choices=sorted(SERVERS), default="standalone", help=engine)
     add("--host", default="127.0.0.1", help="the address to listen on (default %(default)s)")
     add("--port", type=_port, default=9000, help="default %(default)s; 0 for any that is free")
     add("--path", type=_path, help="the only path that is served (default: every path)")
@@ -59,7 +65,8 @@ def make_parser() -> Parser:
     add("--keyfile", help="its key, if that is not in the same file")
     add("--max-message-size", type=_natural, metavar="BYTES", help="instead of the class's")
     add("--origin", action="append", metavar="URL", help="an Origin that is allowed; repeatable")
-    add("--heartbeat", type=_seconds, metavar="SECONDS", help="between two Pings; 0 for none")
+    heartbeat = "between two Pings; 0 for none (default: the engine's)"
+    add("--heartbeat", type=_seconds, metavar="SECONDS", help=heartbeat)
     drain = "for the end, in which connections are closed one after another (default %(default)s)"
     add("--drain", type=_seconds, metavar="SECONDS", default=5.0, help=drain)
     compress: dict[str, Any] = {
@@ -69,9 +76,15 @@ def make_parser() -> Parser:
     add("--compression", **compress)
     connecting = commands.add_parser("connect", help="send lines, print messages")
     connecting.set_defaults(command=connect)
-    connecting.add_argument("url", metavar="URL")
-    connecting.add_argument("--engine", choices=sorted(CLIENTS), default="threaded")
-    connecting.add_argument("--compression", **compress)
+    add = connecting.add_argument
+    add("url", metavar="URL", help="ws://, wss://, ws+unix:// or wss+unix://")
+    add("--engine", choices=sorted(CLIENTS), default="threaded", help=engine)
+    add("--compression", **compress)
+    header = "to be sent with the request; repeatable"
+    add("--header", action="append", type=_header, metavar="NAME:VALUE", default=[], help=header)
+    add("--origin", metavar="URL", help="the Origin that is sent, as a browser does")
+    add("--subprotocol", action="append", metavar="NAME", help="is offered; repeatable")
+    add("--cafile", help="certificates to trust, in place of the system's")
     return parser
 
 
@@ -79,6 +92,20 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFF:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
+
+
+def version() -> str:
+    """Return the versions that a report of a fault needs."""
+    kind = "pure Python" if speedups is None else "compiled"
+    number = import_module("ws4py").__version__
+    return f"ws4py {number} ({kind}), {sys.implementation.name} {platform.python_version()}"
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a header: it is NAME:VALUE")
+    return name, value.strip()
 
 
 def _path(text: str) -> str:
@@ -115,7 +142,8 @@ def load(name: str) -> Any:
     try:
         module = import_module(module_name)
     except ImportError as error:
-        raise UsageError(f"module {module_name!r} cannot be imported: {error}") from error
+        hint = "; a module's name has no '.py'" if module_name.endswith(".py") else ""
+        raise UsageError(f"module {module_name!r} cannot be imported: {error}{hint}") from error
     found = getattr(module, class_name, None)
     if found is None:
         raise UsageError(f"module {module_name!r} has no class {class_name!r}")
@@ -204,8 +232,15 @@ def limits_of(arguments: argparse.Namespace, handler: type[WebSocket]) -> Limits
 
 def connect(arguments: argparse.Namespace) -> int:
     """Send what is typed, line by line, until its end or that of the connection."""
+    origin, cafile = arguments.origin, arguments.cafile
+    options = {
+        "compression": arguments.compression,
+        "headers": arguments.header + ([] if origin is None else [("Origin", origin)]),
+        "protocols": arguments.subprotocol,
+        "ssl_options": None if cafile is None else {"ca_certs": cafile},
+    }
     try:
-        on_engine(CLIENTS, arguments.engine)(arguments.url, arguments.compression)
+        on_engine(CLIENTS, arguments.engine)(arguments.url, options)
     except HandshakeError as error:
         why = error.body.decode("utf-8", "replace").strip().partition("\n")[0][:200]
         print(f"ws4py: the handshake failed: {error}{why and f' ({why})'}", file=sys.stderr)

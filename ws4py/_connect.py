@@ -11,10 +11,12 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import Any, Callable
 
-from ws4py.deflate import Compression
 from ws4py.messaging import Message, TextMessage
 
 __all__ = ["CLIENTS"]
+
+#: What a client of any engine is made with, by name.
+Options = dict[str, Any]
 
 
 class Terminal:
@@ -38,14 +40,14 @@ def show(text: str) -> None:
         print(text, flush=True)
 
 
-def threaded(url: str, compression: Compression) -> None:
+def threaded(url: str, options: Options) -> None:
     """Connect, with a thread that reads."""
     from ws4py.client.threadedclient import WebSocketClient
 
     class Client(Terminal, WebSocketClient):
         pass
 
-    client = Client(url, compression=compression)
+    client = Client(url, **options)
     client.connect()
     typing = Typing(client)
     try:
@@ -57,7 +59,7 @@ def threaded(url: str, compression: Compression) -> None:
     typing.join()
 
 
-def gevent(url: str, compression: Compression) -> None:
+def gevent(url: str, options: Options) -> None:
     """Connect, with a greenlet that reads."""
     import gevent
 
@@ -66,7 +68,7 @@ def gevent(url: str, compression: Compression) -> None:
     class Client(Terminal, WebSocketClient):
         pass
 
-    client = Client(url, compression=compression)
+    client = Client(url, **options)
     client.connect()
     gevent.signal_handler(signal.SIGINT, client.close)
     typing = Typing(client)
@@ -75,12 +77,12 @@ def gevent(url: str, compression: Compression) -> None:
     typing.join()
 
 
-def on_loop(client_class: Any, url: str, compression: Compression) -> None:
+def on_loop(client_class: Any, url: str, options: Options) -> None:
     """Connect, on a loop of asyncio's."""
 
     async def main() -> None:
         make = type("Client", (Terminal, client_class), {})
-        client = make(url, compression=compression)
+        client = make(url, **options)
         await client.connect()
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, client.close)
         typing = Typing(client)
@@ -91,21 +93,21 @@ def on_loop(client_class: Any, url: str, compression: Compression) -> None:
     asyncio.run(main())
 
 
-def on_asyncio(url: str, compression: Compression) -> None:
+def on_asyncio(url: str, options: Options) -> None:
     """Connect with asyncio's client."""
     from ws4py.client.asyncioclient import WebSocketClient
 
-    on_loop(WebSocketClient, url, compression)
+    on_loop(WebSocketClient, url, options)
 
 
-def tornado(url: str, compression: Compression) -> None:
+def tornado(url: str, options: Options) -> None:
     """Connect with Tornado's client."""
     from ws4py.client.tornadoclient import TornadoWebSocketClient
 
-    on_loop(TornadoWebSocketClient, url, compression)
+    on_loop(TornadoWebSocketClient, url, options)
 
 
-CLIENTS: dict[str, Callable[[str, Compression], None]] = {
+CLIENTS: dict[str, Callable[[str, Options], None]] = {
     "threaded": threaded,
     "gevent": gevent,
     "tornado": tornado,

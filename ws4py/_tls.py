@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["client_context", "server_context"]
+__all__ = ["check_options", "check_server_context", "client_context", "server_context"]
 
 logger = logging.getLogger("ws4py")
 
@@ -26,6 +26,35 @@ OPTIONS = (
 )
 
 
+def check_options(options: Mapping[str, Any]) -> None:
+    """See to it that each name is that of an option.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name in options:
+        if name not in OPTIONS:
+            raise ValueError(f"{name!r} is not an ssl option; these are: {', '.join(OPTIONS)}")
+
+
+def check_server_context(context: Any) -> None:
+    """See to it that a server can use ``context``, if it is not None.
+
+    Raises:
+        TypeError: It is no context.
+        ValueError: It is one for clients.
+    """
+    if context is None:
+        return
+    if not hasattr(context, "wrap_socket"):
+        raise TypeError(f"{context!r} is not an ssl.SSLContext")
+    if getattr(context, "protocol", None) == ssl.PROTOCOL_TLS_CLIENT:
+        raise ValueError(
+            "the TLS context is one for clients: a server's is made by "
+            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
+        )
+
+
 def client_context(options: Mapping[str, Any]) -> ssl.SSLContext:
     """Return a context that verifies the server, with the CAs of the system or of ``ca_certs``.
 
@@ -37,9 +66,7 @@ def client_context(options: Mapping[str, Any]) -> ssl.SSLContext:
         ValueError: An option has an unknown name.
         FileNotFoundError: A file does not exist.
     """
-    for name in options:
-        if name not in OPTIONS:
-            raise ValueError(f"{name!r} is not an ssl option; these are: {', '.join(OPTIONS)}")
+    check_options(options)
     if options.get("ssl_version") is not None:
         logger.warning("ssl_version is ignored: the best version that both sides know is used")
     ca_certs = _existing(options.get("ca_certs"))

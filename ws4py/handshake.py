@@ -339,4 +339,10 @@ def _allowed(origins: str | Sequence[str | None]) -> Sequence[str | None]:
 
 
 def _normal_origin(origin: str | None) -> str | None:
-    return None if origin is None else origin.lower().rstrip("/")
+    if origin is None:
+        return None
+    origin = origin.lower().rstrip("/")
+    for scheme, port in (("http://", ":80"), ("https://", ":443")):
+        if origin.startswith(scheme) and origin.endswith(port):
+            return origin[: -len(port)]
+    return origin

@@ -68,7 +68,7 @@ class Message:
         if isinstance(data, (bytes, bytearray)):
             return bytes(data)
         if not isinstance(data, str):
-            raise TypeError(f"a message is str, bytes or bytearray and not {type(data).__name__}")
+            raise TypeError(f"a payload is str, bytes or bytearray and not {type(data).__name__}")
         if self.encoding is None:
             raise TypeError(f"{type(self).__name__} has no encoding for a str")
         return data.encode(self.encoding)
@@ -205,8 +205,7 @@ class CloseControlMessage(Message):
     def __init__(self, code: int | None = 1000, reason: Payload | None = "") -> None:
         super().__init__(OPCODE_CLOSE)
         self.completed = True
-        if code and not 0 < code < 1 << 16:
-            raise ValueError(f"close code {code} does not fit into two bytes")
+        _check_code(code)
         self.code = code
         self.reason: bytes | None = None
         if reason is not None:
@@ -216,6 +215,11 @@ class CloseControlMessage(Message):
 
     def __str__(self) -> str:
         return (self.reason or b"").decode("utf-8", "replace")
+
+
+def _check_code(code: Any) -> None:
+    if code and not (isinstance(code, int) and 0 < code < 1 << 16):
+        raise ValueError(f"close code {code!r} does not fit into two bytes")
 
 
 class _Probe(Message):

@@ -157,7 +157,7 @@ def check_callbacks(handler: Any, is_async: bool = False) -> None:
     name = getattr(handler, "__name__", handler)
     awaits = getattr(handler, "_awaits", False)
     if awaits and not is_async:
-        raise TypeError(f"{name} needs an engine on asyncio; ws4py.websocket.WebSocket does not")
+        raise TypeError(f"{name} needs an engine on asyncio, Tornado or ASGI, which awaits it")
     for callback, ours in () if awaits else _CALLBACKS.items():
         function = getattr(handler, callback, None)
         if function is not ours and iscoroutinefunction(function):

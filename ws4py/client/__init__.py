@@ -49,7 +49,9 @@ def parse_url(url: Any) -> Url:
     """
     if isinstance(url, str) and _has_user(url):  # A text may be logged: no password in it.
         raise ValueError("a URL with a user name cannot be used: send a header for authentication")
-    if not isinstance(url, str) or _has_forbidden(url):
+    if not isinstance(url, str):
+        raise ValueError(f"{url!r} is not a URL: that is a str")
+    if _has_forbidden(url):
         raise ValueError(f"{url!r} is not a URL: it has a space or a control character")
     try:
         parts = urlsplit(url)
@@ -104,7 +106,8 @@ class WebSocketBaseClient(WebSocket):
             compress messages; None for none.
 
     Raises:
-        ValueError: The URL or ``compression`` is not one.
+        ValueError: The URL, a header, an option or ``compression`` is not one.
+        TypeError: The value of a header is not text.
         OSError: The name of the host cannot be resolved.
     """
 
@@ -133,10 +136,9 @@ class WebSocketBaseClient(WebSocket):
         self.compression = read_compression(compression, extensions or ())
         self.scheme, self.host, self.port, self.unix_socket_path, self.resource = parse_url(url)
         self.ssl_options = dict(ssl_options or {})
+        _tls.check_options(self.ssl_options)
         self.ssl_context = ssl_context
-        self.extra_headers = list(
-            headers.items() if isinstance(headers, Mapping) else headers or ()
-        )
+        self.extra_headers = _pairs(headers or ())
         self.exclude_headers = [name.lower() for name in exclude_headers or ()]
         self.open_timeout = open_timeout
         self._offers = _listed(protocols), _listed(extensions)
@@ -251,6 +253,10 @@ class WebSocketBaseClient(WebSocket):
             self._renew()
             self.protocols, self.extensions = self._offers
             self._prepare()
+
+    def _require_connected(self) -> None:
+        if not self._connected and not self._over:
+            raise RuntimeError("a client cannot run before it is connected")
 
     @property
     def _open_timeout(self) -> float | None:
@@ -417,6 +423,19 @@ class _Deadline:
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:
     return [names] if isinstance(names, str) else list(names or ())
+
+
+def _pairs(headers: Any) -> list[tuple[str, str]]:
+    """Return headers as pairs; what they hold may be secret, and is not named."""
+    pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
+    for pair in pairs:
+        if isinstance(pair, (str, bytes)) or len(pair) != 2:
+            raise ValueError("headers are a mapping, or pairs of a name and a value")
+        name, value = pair
+        if not isinstance(name, str) or not isinstance(value, (str, int)):
+            kind = type(value).__name__
+            raise TypeError(f"the header {name!r} has a value of the type {kind}: it is a str")
+    return pairs
 
 
 def is_connected(sock: Any) -> bool:

@@ -129,7 +129,11 @@ class WebSocketClient(WebSocketBaseClient):
         """Wait until the connection has ended and ``closed`` has returned.
 
         A client that connects again in ``closed`` is waited for again.
+
+        Raises:
+            RuntimeError: It has not been connected.
         """
+        self._require_connected()
         joined = None
         while joined is not self._th and (self._th.started or self._th.ready()):
             joined = self._th

@@ -55,7 +55,11 @@ class WebSocketClient(WebSocketBaseClient):
         """Wait until the connection has ended and ``closed`` has returned.
 
         A client that connects again in ``closed`` is waited for again.
+
+        Raises:
+            RuntimeError: It has not been connected.
         """
+        self._require_connected()
         ended = None
         while self._th.ident is not None and ended is not self._ended:
             # A thread that is joined counts as ended once Ctrl-C has interrupted that.

@@ -27,6 +27,7 @@ from ssl import SSLContext
 from typing import Any, Callable
 
 from ws4py._asyncio import Connection, LoopTransport, WebSockets
+from ws4py._tls import check_server_context
 from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
@@ -301,9 +302,11 @@ def serve(
 
     Raises:
         OSError: When it is started: the address cannot be listened on.
-        TypeError: ``handler_cls`` is not one, or has a callback that nobody would await.
-        ValueError: A path, a subprotocol, an origin or ``compression`` is not one.
+        TypeError: ``handler_cls`` or ``ssl`` is not one, or has a callback that nobody would await.
+        ValueError: A path, a subprotocol, an origin, ``compression`` or a server's TLS context is
+            not one.
     """
+    check_server_context(ssl)
     site = Site(
         handler_cls,
         protocols=protocols,

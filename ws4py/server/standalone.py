@@ -11,6 +11,7 @@ rest of a handshake does in the kernel.
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Callable
 
+from ws4py._tls import check_server_context
 from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
@@ -83,8 +85,9 @@ class WebSocketServer:
 
     Raises:
         OSError: The address cannot be listened on.
-        TypeError: ``handler_cls`` is not one.
-        ValueError: A path, a subprotocol, an origin or ``compression`` is not one.
+        TypeError: ``address``, ``handler_cls`` or ``ssl_context`` is not one.
+        ValueError: A path, a subprotocol, an origin, ``compression`` or a server's TLS context is
+            not one.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class WebSocketServer:
         compression: Compression = None,
         manager: WebSocketManager | None = None,
     ) -> None:
+        check_server_context(ssl_context)
         self.ssl_context = ssl_context
         self._site = Site(
             handler_cls,
@@ -377,15 +381,34 @@ class _Listener(socket.socket):
         self.family, self.type = super().family, super().type  # type: ignore[misc]
 
 
-def _bind(address: tuple[str, int] | str) -> socket.socket:
-    if isinstance(address, str):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            sock.bind(address)
-        except OSError:
-            sock.close()
-            raise
+def _bind_unix(path: str) -> socket.socket:
+    """Listen on a Unix-domain socket, in place of one that a process has left behind."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_behind(path):
+            Path(path).unlink(missing_ok=True)
+        sock.bind(path)
         sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_left_behind(path: str) -> bool:
+    """Say whether a path is that of a socket which nobody listens on any more."""
+    if not Path(path).is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        return sock.connect_ex(path) == errno.ECONNREFUSED
+
+
+def _bind(address: Any) -> socket.socket:
+    if isinstance(address, str):
+        sock = _bind_unix(address)
+    elif not isinstance(address, tuple) or len(address) < 2:
+        raise TypeError(f"{address!r} is neither (host, port) nor the path of a socket")
     else:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
