@@ -108,6 +108,9 @@ def test_a_unix_url_names_a_socket() -> None:
     assert (client.unix_socket_path, client.bind_addr) == ("/run/some.sock",) * 2
     assert (client.resource, client.port) == ("/", None)
     client.terminate()
+    client = WebSocketBaseClient("wss+unix:///run/a%20b%25c?d=%20")
+    assert (client.unix_socket_path, client.resource) == ("/run/a b%c", "/?d=%20")
+    client.terminate()
 
 
 def request_of(client: WebSocketBaseClient) -> list[str]:

@@ -270,3 +270,12 @@ def test_what_is_no_context_of_a_server_is_an_error_where_it_is_made(make: Any) 
         make("cert.pem")
     with pytest.raises(ValueError, match=r"Purpose\.CLIENT_AUTH"):
         make(ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [({"keyfile": __file__}, "without the certificate"), ({"ciphers": "NONE-SUCH"}, "NONE-SUCH")],
+)
+def test_an_option_that_cannot_be_used_is_a_value_error(options: Any, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        client_context(options)

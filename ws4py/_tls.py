@@ -63,7 +63,7 @@ def client_context(options: Mapping[str, Any]) -> ssl.SSLContext:
             ``check_hostname=False`` that of the name alone.
 
     Raises:
-        ValueError: An option has an unknown name.
+        ValueError: An option has an unknown name, or a value that cannot be used.
         FileNotFoundError: A file does not exist.
     """
     check_options(options)
@@ -97,13 +97,22 @@ def _load(context: ssl.SSLContext, options: Mapping[str, Any]) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Python 3.9 leaves that to OpenSSL
     certfile = _existing(options.get("certfile"))
     keyfile = _existing(options.get("keyfile"))
+    if keyfile and not certfile:
+        raise ValueError(f"keyfile={keyfile!r} is without the certificate that it belongs to")
     if options.get("ciphers"):
-        context.set_ciphers(options["ciphers"])
+        _set_ciphers(context, options["ciphers"])
     if certfile:
         try:
             context.load_cert_chain(certfile, keyfile, options.get("password"))
         except ssl.SSLError as error:
             raise ValueError(f"{certfile} and its key cannot be loaded: {error}") from error
+
+
+def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError as error:
+        raise ValueError(f"ciphers={ciphers!r} names no cipher") from error
 
 
 def _existing(path: str | None) -> str | None:

@@ -9,7 +9,18 @@ from typing import Any
 
 from ws4py.exc import Terminated
 
-__all__ = ["Heartbeat", "Pulse"]
+__all__ = ["Heartbeat", "Pulse", "check_frequency"]
+
+
+def check_frequency(seconds: Any) -> None:
+    """See to it that these can be the seconds between two Pings.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    is_number = isinstance(seconds, (int, float))
+    if seconds is not None and not (is_number and 0 <= seconds < float("inf")):
+        raise ValueError(f"heartbeat_freq={seconds!r} is not a number of seconds, 0 or more")
 
 
 class Pulse:

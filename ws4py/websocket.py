@@ -18,7 +18,7 @@ from typing import Any
 from ws4py.closing import Returned
 from ws4py.deflate import PerMessageDeflate
 from ws4py.driver import Cancellable
-from ws4py.heartbeat import Heartbeat
+from ws4py.heartbeat import Heartbeat, check_frequency
 from ws4py.receiving import Receiver
 from ws4py.streaming import DataMessage, Stream
 
@@ -75,6 +75,7 @@ class WebSocket(Receiver):
         self.environ = environ
         self.sock = sock
         if heartbeat_freq is not None:
+            check_frequency(heartbeat_freq)
             self.heartbeat_freq = heartbeat_freq
 
     def _renew(self) -> None:

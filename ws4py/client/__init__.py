@@ -9,13 +9,14 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, NamedTuple, Union
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from ws4py import _tls, handshake, heads
 from ws4py._body import BodyReader
 from ws4py.deflate import Compression, read_compression
 from ws4py.driver import STARTED, UNDECIDED
 from ws4py.exc import HandshakeError, HandshakeTimeout
+from ws4py.heartbeat import check_frequency
 from ws4py.limits import Limits
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket, check_callbacks
@@ -64,7 +65,7 @@ def parse_url(url: Any) -> Url:
     if parts.scheme.endswith("+unix"):
         if parts.netloc or not parts.path:
             raise ValueError(f"{url!r} names no socket: it is {parts.scheme}:///path/to/socket")
-        return Url(parts.scheme, "localhost", None, parts.path, "/" + query)
+        return Url(parts.scheme, "localhost", None, unquote(parts.path), "/" + query)
     if not parts.hostname:
         raise ValueError(f"{url!r} names no host")
     # urlsplit does not see to all that is around brackets and colons.
@@ -91,7 +92,8 @@ class WebSocketBaseClient(WebSocket):
 
     Args:
         url: ``ws://``, ``wss://``, ``ws+unix://`` or ``wss+unix://``; the latter two are followed
-            by the path of a socket, and ``resource`` can be set before :meth:`connect`.
+            by the path of a socket, percent-encoded; ``resource`` can be set before
+            :meth:`connect`.
         protocols: The subprotocols that are offered, the preferred one first. After
             :meth:`connect` the one that the server picked, in a list, or none.
         extensions: The names of the extensions that are offered.
@@ -106,7 +108,7 @@ class WebSocketBaseClient(WebSocket):
             compress messages; None for none.
 
     Raises:
-        ValueError: The URL, a header, an option or ``compression`` is not one.
+        ValueError: The URL, a header, an option, ``heartbeat_freq`` or ``compression`` is not one.
         TypeError: The value of a header is not text.
         OSError: The name of the host cannot be resolved.
     """
@@ -143,6 +145,7 @@ class WebSocketBaseClient(WebSocket):
         self.open_timeout = open_timeout
         self._offers = _listed(protocols), _listed(extensions)
         super().__init__(None, *self._offers, None, heartbeat_freq)
+        check_frequency(self.heartbeat_freq)
         self._prepare()
 
     def _prepare(self) -> None:

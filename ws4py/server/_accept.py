@@ -11,6 +11,7 @@ from typing import Any, Callable
 from ws4py.deflate import Compression, read_compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
+from ws4py.heartbeat import check_frequency
 from ws4py.limits import Limits
 from ws4py.websocket import WebSocket, check_callbacks
 
@@ -59,7 +60,11 @@ class Acceptor:
         if origins is not None and not origins:
             raise ValueError(f"origins={origins!r} allows nobody; None allows all")
         check_frequency(heartbeat_freq)
+        check_frequency(getattr(handler_cls, "heartbeat_freq", None))
         check_callbacks(handler_cls, is_async)
+        self._is_async = is_async
+        # What has been seen to be a class that can be served; a factory may make others.
+        self._checked: Any = handler_cls
         self.handler_cls = handler_cls
         self.handshake = ServerHandshake(
             protocols or (),
@@ -89,6 +94,8 @@ class Acceptor:
         """
         try:
             websocket = self.handler_cls(sock, protocols, extensions, environ)
+            if type(websocket) is not self._checked:
+                self._check(websocket)
         except HandshakeError:
             raise
         except Exception as error:
@@ -100,6 +107,17 @@ class Acceptor:
         if websocket.heartbeat_freq is None:
             websocket.heartbeat_freq = self.heartbeat_freq
         return websocket
+
+    def _check(self, websocket: Any) -> None:
+        """See to it that what a factory has made can be served.
+
+        Raises:
+            TypeError: It is no websocket, or has a callback that nobody would await.
+        """
+        if not isinstance(websocket, WebSocket):
+            raise TypeError(f"{self.handler_cls!r} made {websocket!r}, which is no WebSocket")
+        check_callbacks(type(websocket), self._is_async)
+        self._checked = type(websocket)
 
 
 def check_open(is_stopping: bool) -> None:
@@ -118,14 +136,3 @@ def add_addresses(environ: dict[str, Any], local: Any, peer: Any) -> None:
         environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer[0], str(peer[1])
     host, port = local[:2] if isinstance(local, tuple) else ("localhost", 0)
     environ["SERVER_NAME"], environ["SERVER_PORT"] = host, str(port)
-
-
-def check_frequency(seconds: Any) -> None:
-    """See to it that these can be the seconds between two Pings.
-
-    Raises:
-        ValueError: They cannot.
-    """
-    is_number = isinstance(seconds, (int, float))
-    if seconds is not None and not (is_number and 0 <= seconds < float("inf")):
-        raise ValueError(f"heartbeat_freq={seconds!r} is not a number of seconds, 0 or more")

@@ -5,7 +5,9 @@ A server that reads requests itself gives what it reads to :class:`Opening`, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO, StringIO
 from logging import getLogger
 from typing import Any, Callable, NamedTuple
@@ -14,6 +16,7 @@ from wsgiref.handlers import SimpleHandler
 from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import build_switch, refusal
+from ws4py.headers import is_listed
 from ws4py.heads import Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
@@ -156,7 +159,7 @@ class Opening:
                 self._environ = environ = make_environ(head, self._scheme)
                 add_addresses(environ, *self._addresses)
                 data = self._reader.rest
-            if self._site.http is not None and "HTTP_UPGRADE" not in environ:
+            if self._site.http is not None and not _asks_for_websocket(environ):
                 return self._feed_body(self._site.http, environ, data)
             return self._accept(environ)
         except HandshakeError as error:
@@ -195,6 +198,11 @@ class Opening:
         return int(length)
 
 
+def _asks_for_websocket(environ: Mapping[str, Any]) -> bool:
+    """Say whether a request asks for an upgrade to this; what else it names may be ignored."""
+    return is_listed("websocket", environ.get("HTTP_UPGRADE", "").lower())
+
+
 def read_head(file: Any, begun: bytes = b"", limits: Limits = _LIMITS_OF_PAGES) -> Head:
     """Read the head of a request from a file that is buffered, and no more.
 
@@ -223,11 +231,38 @@ def build_refusal(error: HandshakeError, method: str = "") -> bytes:
     return build_head(f"HTTP/1.1 {status}", headers) + (b"" if method == "HEAD" else body)
 
 
+@contextmanager
+def _failing() -> Iterator[None]:
+    """Let a lost connection of an application's be an error of its own, which wsgiref passes over.
+
+    It takes that for the client's; but here the response is kept in memory.
+    """
+    try:
+        yield
+    except ConnectionError as error:
+        raise RuntimeError("a connection of the application's was lost") from error
+
+
 class _PlainHandler(SimpleHandler):
     """Runs a WSGI application for one plain request."""
 
     os_environ: dict[str, str] = {}  # noqa: RUF012 - as in the base class
     server_software = "ws4py"
+
+    def get_scheme(self) -> str:
+        scheme: str = self.base_env["wsgi.url_scheme"]
+        return scheme
+
+    def run(self, application: Callable[..., Any]) -> None:
+        def call(*arguments: Any) -> Any:
+            with _failing():
+                return application(*arguments)
+
+        super().run(call)
+
+    def finish_response(self) -> None:
+        with _failing():
+            super().finish_response()
 
     def log_exception(self, exc_info: Any) -> None:
         logger.error("An exception in the application for plain requests", exc_info=exc_info)
@@ -237,7 +272,8 @@ def _run_application(application: Callable[..., Any], environ: dict[str, Any]) -
     """Return the whole response of a WSGI application (PEP 3333)."""
     response = BytesIO()
     body = environ.pop("wsgi.input")
-    handler = _PlainHandler(body, response, StringIO(), environ, False, False)
+    errors = sys.stderr or StringIO()
+    handler = _PlainHandler(body, response, errors, environ, False, False)
     handler.run(application)
     head, blank, content = response.getvalue().partition(b"\r\n\r\n")
     return head + blank + (b"" if environ["REQUEST_METHOD"] == "HEAD" else content)

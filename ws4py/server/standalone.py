@@ -51,6 +51,9 @@ BACKLOG = 1024
 #: Connections that are accepted before others have their turn.
 _ACCEPTS = 64
 
+#: Seconds between two looks whether somebody else has stopped the manager.
+_LOOKS_UP = 1.0
+
 #: Whether a socket that is accepted has the TCP_NODELAY of the one that listens.
 _HANDS_ON = sys.platform == "linux"
 
@@ -88,6 +91,7 @@ class WebSocketServer:
         TypeError: ``address``, ``handler_cls`` or ``ssl_context`` is not one.
         ValueError: A path, a subprotocol, an origin, ``compression`` or a server's TLS context is
             not one.
+        RuntimeError: ``manager`` has been stopped.
     """
 
     def __init__(
@@ -106,6 +110,8 @@ class WebSocketServer:
         manager: WebSocketManager | None = None,
     ) -> None:
         check_server_context(ssl_context)
+        if manager is not None and manager._stopped:
+            raise RuntimeError("the manager that was given has been stopped")
         self.ssl_context = ssl_context
         self._site = Site(
             handler_cls,
@@ -179,7 +185,9 @@ class WebSocketServer:
         if self._owns_manager and self.manager.is_alive():
             self.manager.join()
         else:
-            self._ended.wait()
+            while not self._ended.wait(_LOOKS_UP) and loop.running:
+                pass
+            stop()  # unless the loop, which may have ended just before it was asked, has done it
 
     def server_close(self) -> None:
         """Shut down, and close the listening socket.
