@@ -24,7 +24,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 SECONDS = 200.0
 FILES = ("LICENSE", "Makefile")
 FOLDERS = ("ws4py", "speedups", "test", "docs", "example", "benchmark", ".github", ".ci")
-SOURCE = {"WS4PY_SOURCE_URL": "https://example.com/blob/main/"}
+AT = "https://example.com/someone/ws4py/blob/main/"
+SOURCE = {"WS4PY_SOURCE_URL": AT}
 
 #: Prints how the installed ws4py masks, after it has parsed and built something.
 REPORT = """
@@ -146,10 +147,10 @@ def metadata(wheel: Path) -> str:
 
 
 @pytest.mark.parametrize("environ", [SOURCE, {}], ids=["at an address", "nowhere"])
-def test_links_of_the_readme_lead_somewhere(
+def test_links_on_the_page_of_a_package_index_lead_somewhere(
     sdist: Path, tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    """On the page of a package index there are no files beside the README."""
+    """There are no files beside the README."""
     wheel, _ = build_wheel(sdist, tmp_path, WS4PY_PURE="1", **environ)
     text = metadata(wheel)
     assert "Description-Content-Type: text/markdown" in text
@@ -157,8 +158,10 @@ def test_links_of_the_readme_lead_somewhere(
     assert links
     assert not [link for link in links if not link.startswith(("https://", "http://"))]
     assert "docs/conformance.md" in text
-    picture = "https://example.com/blob/main/docs/benchmarks-summary.svg?raw=true"
-    assert (picture in links) is bool(environ)
+    assert (f"{AT}docs/benchmarks-summary.svg?raw=true" in links) is bool(environ)
+    urls = ["Source, https://example.com/someone/ws4py", f"Changelog, {AT}CHANGELOG.md"]
+    found = re.findall(r"^Project-URL: (.*)$", text, re.MULTILINE)
+    assert found == (urls if environ else [])
 
 
 def test_the_wheel_in_pure_python_is_for_every_system_and_runs_the_first_example(
