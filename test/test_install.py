@@ -132,6 +132,18 @@ def test_the_sdist_has_what_its_unit_tests_need_and_nothing_that_was_built(sdist
     assert not [name for name in names if wrong.search(name)]
 
 
+def test_the_sdist_has_each_file_of_its_folders_that_git_has(sdist: Path) -> None:
+    if shutil.which("git") is None or not (PROJECT / ".git").exists():
+        pytest.skip("this is no clone of the repository")
+    # In a container the clone may be somebody else's.
+    git = ("git", "-c", "safe.directory=*", "ls-files", "-z")
+    listed = run(*git, *FOLDERS, cwd=PROJECT).split("\0")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert "benchmark/load/load.c" in listed
+    assert [name for name in listed if name and name not in names] == []
+
+
 def test_the_tests_of_the_sdist_run(sdist: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
         archive.extractall(tmp_path)
