@@ -7,6 +7,7 @@ import posixpath
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import import_module
@@ -77,6 +78,47 @@ def test_every_link_inside_the_documentation_leads_somewhere(site: Path) -> None
     }
     assert len(pages) > 40
     assert list(dead_links(pages, site)) == []
+
+
+def prose_of(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    text = page.read_text(encoding="utf-8")
+    return re.sub(r"^( *(?:> )?)(`{3,}).*?^\1\2$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def slugs_of(page: Path) -> Iterator[str]:
+    """Yield the anchors that GitHub gives to the headings of a page."""
+    seen: Counter[str] = Counter()
+    for heading in re.findall(r"^#+ (.*)$", prose_of(page), re.MULTILINE):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        yield f"{slug}-{seen[slug]}" if seen[slug] else slug
+        seen[slug] += 1
+
+
+def lost_on_github(page: Path) -> Iterator[str]:
+    for link, path, anchor in re.findall(r"\]\((([\w./-]*)#([^)\s]+))\)", prose_of(page)):
+        target = page.parent / path if path else page
+        if anchor not in slugs_of(target):
+            yield link
+
+
+GITHUB_PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("page", GITHUB_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_anchors_lead_to_a_heading_on_github_too(page: Path) -> None:
+    """Sphinx finds headings by more names than GitHub gives them."""
+    assert list(lost_on_github(page)) == []
+
+
+def test_an_anchor_that_github_does_not_have_is_found_out(tmp_path: Path) -> None:
+    page, other = tmp_path / "page.md", tmp_path / "other.md"
+    other.write_text("# `a.b`, and _c\n## Twice\n## Twice\n```sh\n# no heading\n```\n")
+    links = ["other.md#ab-and-_c", "other.md#twice-1", "#here"]
+    lost = ["other.md#a-b-and-_c", "other.md#twice-2", "other.md#no-heading", "#there"]
+    page.write_text("# Here\n" + "".join(f"[to]({link})\n" for link in links + lost))
+    assert list(lost_on_github(page)) == lost
 
 
 def test_the_pages_name_the_version_of_the_package(site: Path) -> None:
