@@ -108,7 +108,7 @@ def draw(result: Result, cells: list[tuple[str, Column]], file: Path) -> None:
         names = result["plan"][cell]
         draw_bars(axes, result, cell, column.keys[0], dict(zip(names, names)))
         axes.set_title(f"{kind(cell).title}\n{column.title}")
-    figure.savefig(file, metadata={"Date": None})
+    save(figure, file, "; ".join(dict.fromkeys(kind(cell).title for cell, _ in cells)))
 
 
 def draw_summary(result: Result, file: Path) -> None:
@@ -118,7 +118,12 @@ def draw_summary(result: Result, file: Path) -> None:
     for axes, (cell, title) in zip(figure.subplots(1, 2), SUMMARY_CELLS.items()):
         draw_bars(axes, result, cell, "cpu_us", SUMMARY_SERVERS)
         axes.set_title(title)
-    figure.savefig(file, metadata={"Date": None})
+    save(figure, file, SUMMARY)
+
+
+def save(figure: Figure, file: Path, title: str) -> None:
+    """Write a plot, with a title for those who cannot see it."""
+    figure.savefig(file, metadata={"Date": None, "Title": title})
 
 
 def main() -> None:
