@@ -13,5 +13,8 @@ from ws4py.websocket import EchoWebSocket
 application = WebSocketASGIApplication(EchoWebSocket)
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+    try:
+        port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+    except ValueError as error:
+        sys.exit(f"no port: {error}")
     uvicorn.run(application, host="localhost", port=port)

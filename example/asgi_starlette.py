@@ -21,5 +21,8 @@ home = Route("/", lambda request: PlainTextResponse("a WebSocket is at /ws/\n"))
 application = Starlette(routes=[home, Mount("/ws", websockets)])
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+    try:
+        port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+    except ValueError as error:
+        sys.exit(f"no port: {error}")
     uvicorn.run(application, host="localhost", port=port)

@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 from ws4py.client.asyncioclient import WebSocketClient
+from ws4py.exc import HandshakeError
 
 
 async def main():
@@ -16,4 +17,7 @@ async def main():
 
 
 url = sys.argv[1] if len(sys.argv) > 1 else "ws://localhost:9000/"
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except (OSError, ValueError, HandshakeError) as error:
+    sys.exit(f"no connection to {url}: {error}")

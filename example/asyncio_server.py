@@ -17,6 +17,10 @@ class Greeter(WebSocket):
         server.broadcast(f"Somebody says: {message}")
 
 
-server = serve(Greeter, "localhost", int(sys.argv[1]) if len(sys.argv) > 1 else 9000)
-with suppress(KeyboardInterrupt):
-    asyncio.run(server.serve_forever())
+try:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+    server = serve(Greeter, "localhost", port)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(server.serve_forever())
+except (OSError, OverflowError, ValueError) as error:
+    sys.exit(f"cannot listen: {error}")

@@ -31,7 +31,7 @@ def announce():
     print(f"Open {address(scheme, *cherrypy.server.bound_addr)}", flush=True)
 
 
-def options_of(name, description):
+def options_of(description):
     """Read the command line, and see whether its address can be listened on."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--host", default="localhost", help="0.0.0.0 lets other machines in")
@@ -43,7 +43,7 @@ def options_of(name, description):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
     except (OSError, OverflowError) as error:
-        parser.exit(2, f"{name}: cannot listen on {host}:{port}: {error}\n")
+        parser.exit(2, f"{parser.prog}: cannot listen on {host}:{port}: {error}\n")
     return options
 
 

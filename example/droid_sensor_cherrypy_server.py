@@ -115,5 +115,5 @@ class Root:
 
 
 if __name__ == "__main__":
-    options = options_of("sensors", "Phones that send how they move, on ws4py under CherryPy")
+    options = options_of("Phones that send how they move, on ws4py under CherryPy")
     serve(Root(), {"/send": Phone, "/watch": Viewer}, options)

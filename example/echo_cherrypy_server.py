@@ -36,4 +36,4 @@ class Root:
 
 
 if __name__ == "__main__":
-    serve(Root(), {"/ws": Chat}, options_of("chat", "A chat on ws4py, under CherryPy"))
+    serve(Root(), {"/ws": Chat}, options_of("A chat on ws4py, under CherryPy"))

@@ -5,6 +5,7 @@ import sys
 import gevent
 
 from ws4py.client.geventclient import WebSocketClient
+from ws4py.exc import HandshakeError
 
 
 def talk(client: WebSocketClient) -> None:
@@ -14,8 +15,12 @@ def talk(client: WebSocketClient) -> None:
     client.close(reason="enough")
 
 
-client = WebSocketClient(sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9000/")
-client.connect()
+url = sys.argv[1] if len(sys.argv) > 1 else "ws://127.0.0.1:9000/"
+try:
+    client = WebSocketClient(url)
+    client.connect()
+except (OSError, ValueError, HandshakeError) as error:
+    sys.exit(f"no connection to {url}: {error}")
 talking = gevent.spawn(talk, client)
 while (message := client.receive()) is not None:
     print(message)

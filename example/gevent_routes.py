@@ -35,9 +35,12 @@ def application(environ, start_response):
     return routes.get(environ["PATH_INFO"], missing)(environ, start_response)
 
 
-port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
-server = WSGIServer(("127.0.0.1", port), application)
+try:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+    server = WSGIServer(("127.0.0.1", port), application)
+    server.start()
+except (OSError, OverflowError, ValueError) as error:
+    sys.exit(f"cannot listen: {error}")
 gevent.signal_handler(signal.SIGINT, server.stop)
-server.start()
 print(f"Echo at ws://127.0.0.1:{server.server_port}/echo", flush=True)
 server.serve_forever()

@@ -3,6 +3,7 @@
 import sys
 
 from ws4py.client.threadedclient import WebSocketClient
+from ws4py.exc import HandshakeError
 
 
 class Client(WebSocketClient):
@@ -17,6 +18,10 @@ class Client(WebSocketClient):
         print("closed:", code, reason)
 
 
-client = Client(sys.argv[1] if len(sys.argv) > 1 else "ws://localhost:9000/")
-client.connect()
+url = sys.argv[1] if len(sys.argv) > 1 else "ws://localhost:9000/"
+try:
+    client = Client(url)
+    client.connect()
+except (OSError, ValueError, HandshakeError) as error:
+    sys.exit(f"no connection to {url}: {error}")
 client.run_forever()

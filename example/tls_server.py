@@ -60,7 +60,7 @@ def serve(port, folder):
     context.load_cert_chain(certificate, key)
     try:
         server = WebSocketServer(("localhost", port), EchoWebSocket, ssl_context=context)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         sys.exit(f"tls_server: cannot listen on port {port}: {error}")
     with server:
         thread = Thread(target=server.serve_forever)
@@ -71,6 +71,9 @@ def serve(port, folder):
         thread.join()
 
 
-port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+try:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
+except ValueError as error:
+    sys.exit(f"tls_server: no port: {error}")
 with suppress(KeyboardInterrupt), TemporaryDirectory() as folder:
     serve(port, Path(folder))

@@ -18,6 +18,10 @@ class Client(TornadoWebSocketClient):
         self.io_loop.stop()
 
 
-client = Client(*sys.argv[1:] or ["ws://localhost:9000/"])
-client.connect()
+try:
+    client = Client(*sys.argv[1:] or ["ws://localhost:9000/"])
+except ValueError as error:
+    sys.exit(str(error))
+client.connect()  # Why that has failed, if it has, is logged.
 client.io_loop.start()
+sys.exit(client.close_code == 1006)

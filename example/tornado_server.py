@@ -21,5 +21,8 @@ async def main(port=9000):
         await websockets.wait_closed()
 
 
-with suppress(KeyboardInterrupt):
-    asyncio.run(main(*map(int, sys.argv[1:])))
+try:
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*map(int, sys.argv[1:])))
+except (OSError, OverflowError, ValueError) as error:
+    sys.exit(f"cannot listen: {error}")

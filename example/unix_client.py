@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from ws4py.client.threadedclient import WebSocketClient
+from ws4py.exc import HandshakeError
 
 
 class Client(WebSocketClient):
@@ -23,6 +24,6 @@ client = Client(f"ws+unix://{path}")
 client.resource = "/any?where=here"  # In such a URL the path is the socket's.
 try:
     client.connect()
-except OSError as error:
+except (OSError, HandshakeError) as error:
     sys.exit(f"cannot connect to {path}: {error}")
 client.run_forever()

@@ -112,6 +112,7 @@ def test_a_port_that_is_taken_is_told_in_one_line() -> None:
         with Program(EXAMPLE, "--host", "127.0.0.1", "--port", port) as program:
             assert program.end() == 2
             assert program.errors.count("\n") == 1
+            assert program.errors.startswith("echo_cherrypy_server.py: cannot listen")
             assert port in program.errors
 
 

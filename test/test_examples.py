@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from test.autobahn.processes import accepts, free_port
 from test.helpers import Recorder, echo_server, eventually, read_to_end, url_of
 from test.test_cli import ROOT, Program
 from ws4py.client.threadedclient import WebSocketClient
+from ws4py.websocket import EchoWebSocket
 
 EXAMPLES = ROOT / "example"
 
@@ -70,7 +72,7 @@ def test_an_example_is_short_and_imports_ws4py_and_its_engine_alone(
     name: str, others: set[str]
 ) -> None:
     source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 25
+    assert len(source.splitlines()) <= 32
     assert set(imports(source)) - set(sys.stdlib_module_names) - others == {"ws4py"}
 
 
@@ -109,6 +111,69 @@ def test_the_example_of_a_server_answers_and_ends_by_ctrl_c(
         assert client.all_events()[-1][1] in (1000, 1001, 1012), client.all_events()
         client.run_forever()
         assert "Traceback" not in program.errors, program.errors
+
+
+def ends_in_one_line(program: Program, text: str) -> None:
+    """See that a program gives up, and says why."""
+    assert program.end() == 1
+    assert program.errors.count("\n") == 1, program.errors
+    assert text in program.errors
+
+
+def started(name: str, argument: str) -> Program:
+    return Program(f"example/{name}.py", argument)
+
+
+LISTEN = [name for name, command, *_ in SERVERS if command is PYTHON]
+LISTEN += ["gevent_routes", "tornado_routes", "asgi_starlette"]
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+
+
+@pytest.mark.parametrize("name", [*LISTEN, pytest.param("tls_server", marks=needs_openssl)])
+def test_a_port_that_is_taken_is_told_in_one_line(name: str) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    with taken, started(name, str(taken.getsockname()[1])) as program:
+        if name.startswith("asgi"):  # uvicorn logs it, among other lines.
+            assert program.end() != 0
+            assert "address already in use" in program.errors
+            assert "Traceback" not in program.errors
+        else:
+            ends_in_one_line(program, "cannot listen")
+
+
+@pytest.mark.parametrize("name", [*LISTEN, "tls_server"])
+def test_a_port_that_is_no_number_is_told_in_one_line(name: str) -> None:
+    with started(name, "high") as program:
+        ends_in_one_line(program, "'high'")
+
+
+#: asyncio, and what stands on it, takes a larger number for one that there is.
+@pytest.mark.parametrize(
+    "name",
+    ["standalone_server", "wsgiref_server", "cherrypy_server", "gevent_server", "gevent_routes"],
+)
+def test_a_port_that_is_too_large_is_told_in_one_line(name: str) -> None:
+    with started(name, "70000") as program:
+        ends_in_one_line(program, "0-65535")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in CLIENTS])
+def test_a_client_without_a_server_ends_in_one_line(name: str) -> None:
+    with started(name, "ws://localhost:1/") as program:
+        ends_in_one_line(program, "ws://localhost:1/")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in CLIENTS])
+def test_a_client_that_is_refused_ends_in_one_line(name: str) -> None:
+    server = echo_server({"/elsewhere": EchoWebSocket})
+    with server as running, started(name, url_of(running)) as program:
+        ends_in_one_line(program, "404")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in CLIENTS])
+def test_a_client_with_a_url_that_is_none_ends_in_one_line(name: str) -> None:
+    with started(name, "http://localhost:1/") as program:
+        ends_in_one_line(program, "'http://localhost:1/'")
 
 
 @pytest.mark.parametrize("name", [name for name, _ in CLIENTS])

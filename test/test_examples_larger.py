@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import ssl
 import sys
@@ -17,13 +16,13 @@ from typing import Any
 import pytest
 
 from test.autobahn.processes import free_port
-from test.helpers import TIMEOUT, echo_server, eventually, url_of
+from test.helpers import TIMEOUT, echo_server, eventually, running, url_of
 from test.test_cli import ROOT, Client, Program
+from test.test_examples import ends_in_one_line, needs_openssl
 from test.test_snippets_crowd import enough_descriptors  # noqa: F401 - a fixture
 from ws4py.exc import HandshakeError
+from ws4py.server.standalone import WebSocketServer
 from ws4py.websocket import EchoWebSocket
-
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
 
 
 def example(name: str, *arguments: str, **options: Any) -> Program:
@@ -40,13 +39,6 @@ def crowd(*arguments: str, limit: str = "") -> Program:
 def read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
         return response.read().decode()
-
-
-def ends_in_one_line(program: Program, text: str) -> None:
-    """See that a program gives up, and says why."""
-    assert program.end() == 1
-    assert program.errors.count("\n") == 1, program.errors
-    assert text in program.errors
 
 
 def test_the_page_of_the_examples_links_to_each_of_them() -> None:
@@ -181,6 +173,13 @@ def test_the_client_on_a_unix_socket_talks_to_the_server_there(tmp_path: Path) -
 def test_the_client_on_a_unix_socket_that_is_not_there_ends_in_one_line(tmp_path: Path) -> None:
     with example("unix_client", str(tmp_path / "nothing.sock")) as client:
         ends_in_one_line(client, "nothing.sock")
+
+
+def test_the_client_on_a_unix_socket_that_is_refused_ends_in_one_line(tmp_path: Path) -> None:
+    path = str(tmp_path / "here.sock")
+    server = WebSocketServer(path, {"/elsewhere": EchoWebSocket})
+    with running(server), example("unix_client", path) as client:
+        ends_in_one_line(client, "404")
 
 
 @needs_openssl
