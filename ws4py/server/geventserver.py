@@ -292,7 +292,8 @@ class WSGIServer(pywsgi.WSGIServer):
     def stop(self, timeout: float | None = None, drain: float | None = None) -> None:
         """Stop accepting, and close all websockets with 1001.
 
-        Returns once they have ended. Those that have not in ``timeout`` seconds are killed.
+        Returns once they have ended. Those that have not in ``timeout`` seconds are killed. In a
+        callback of one of them it does not wait for that one, which goes on.
 
         Args:
             drain: Seconds in which they are to end first: they are closed evenly spread over the
@@ -310,4 +311,7 @@ class WSGIServer(pywsgi.WSGIServer):
             timeout = GRACE if timeout is None else timeout
         else:
             self.websockets.clear()
+        me = getcurrent()
+        if me in self.pool:
+            self.pool.discard(me)
         super().stop(timeout)
