@@ -170,6 +170,12 @@ def test_a_refusal_can_say_anything_and_counts_its_bytes() -> None:
     assert dict(headers)["Content-Length"] == str(len(body))
 
 
+def test_a_refusal_tells_who_comes_with_a_browser_what_is_there() -> None:
+    headers, body = refusal(HandshakeError("no", 426))[1:]
+    assert body.startswith(b"no\nHere is no page, but a WebSocket")
+    assert dict(headers)["Content-Length"] == str(len(body))
+
+
 def test_a_refusal_leaves_the_headers_of_its_error_alone() -> None:
     error = HandshakeError("no", 405, [("Allow", "GET")])
     refusal(error)

@@ -36,6 +36,9 @@ EXTENSIONS = "Sec-WebSocket-Extensions"
 
 _UPGRADE: Fields = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
+#: For who comes with a browser, or an old version.
+_UPGRADE_HINT = "Here is no page, but a WebSocket (RFC 6455): connect to it with ws:// or wss://.\n"
+
 #: Of 16 bytes in Base64.
 _is_key = re.compile(r"[A-Za-z0-9+/]{22}==").fullmatch
 _is_origin = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE).fullmatch
@@ -202,8 +205,9 @@ def _require_key(environ: Mapping[str, Any]) -> str:
 
 def refusal(error: HandshakeError) -> tuple[str, Fields, bytes]:
     """Return the status (number and phrase), the headers and the body that answer a request."""
-    body = f"{error.msg}\n".encode("utf-8", "replace")
     status = error.status or 400
+    hint = _UPGRADE_HINT if status == HTTPStatus.UPGRADE_REQUIRED else ""
+    body = f"{error.msg}\n{hint}".encode("utf-8", "replace")
     headers = [
         *error.headers,
         ("Content-Type", "text/plain; charset=utf-8"),
