@@ -178,13 +178,15 @@ sys.exit(__main__.main(sys.argv[1:]))
         assert program.line() == "Connection closed: 1000"
 
 
-def test_a_reader_that_goes_away_causes_no_traceback(url: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_causes_no_traceback(url: str, unbuffered: str) -> None:
     with subprocess.Popen(
         [sys.executable, *COMMAND, url],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     ) as program:
         program.stdin.write(b"one\n")
         program.stdin.flush()

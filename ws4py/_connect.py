@@ -35,9 +35,13 @@ class Terminal:
 
 
 def show(text: str) -> None:
-    """Print a line at once."""
-    with suppress(BrokenPipeError):
+    """Print a line at once; nothing any more once the reader has left."""
+    try:
         print(text, flush=True)
+    except BrokenPipeError:  # What has been kept of it would be written at the end of the program.
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
 
 
 def threaded(url: str, options: Options) -> None:
