@@ -171,8 +171,10 @@ def test_a_refusal_can_say_anything_and_counts_its_bytes() -> None:
 
 
 def test_a_refusal_tells_who_comes_with_a_browser_what_is_there() -> None:
-    headers, body = refusal(HandshakeError("no", 426))[1:]
-    assert body.startswith(b"no\nHere is no page, but a WebSocket")
+    with pytest.raises(HandshakeError) as caught:
+        ServerHandshake().accept({"REQUEST_METHOD": "GET", "HTTP_HOST": "localhost"})
+    headers, body = refusal(caught.value)[1:]
+    assert body.startswith(b"Header HTTP_UPGRADE is not defined\nHere is no page, but a WebSocket")
     assert dict(headers)["Content-Length"] == str(len(body))
 
 

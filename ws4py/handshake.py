@@ -36,7 +36,7 @@ EXTENSIONS = "Sec-WebSocket-Extensions"
 
 _UPGRADE: Fields = [("Upgrade", "websocket"), ("Connection", "Upgrade")]
 
-#: For who comes with a browser, or an old version.
+#: For who comes with a browser.
 _UPGRADE_HINT = "Here is no page, but a WebSocket (RFC 6455): connect to it with ws:// or wss://.\n"
 
 #: Of 16 bytes in Base64.
@@ -206,7 +206,7 @@ def _require_key(environ: Mapping[str, Any]) -> str:
 def refusal(error: HandshakeError) -> tuple[str, Fields, bytes]:
     """Return the status (number and phrase), the headers and the body that answer a request."""
     status = error.status or 400
-    hint = _UPGRADE_HINT if status == HTTPStatus.UPGRADE_REQUIRED else ""
+    hint = _UPGRADE_HINT if list(error.headers) == _UPGRADE else ""
     body = f"{error.msg}\n{hint}".encode("utf-8", "replace")
     headers = [
         *error.headers,
