@@ -52,19 +52,6 @@ def test_a_factory_may_make_any_class_of_websocket() -> None:
             assert head.startswith(b"HTTP/1.1 101 ")
 
 
-@pytest.mark.parametrize("seconds", [-1, "5", float("nan"), float("inf")])
-def test_what_is_no_time_between_pings_is_a_value_error_everywhere(seconds: Any) -> None:
-    makers: list[Any] = [
-        lambda: WebSocket(None, heartbeat_freq=seconds),
-        lambda: WebSocketBaseClient("ws://127.0.0.1/", heartbeat_freq=seconds),
-        lambda: Acceptor(WebSocket, heartbeat_freq=seconds),
-        lambda: WebSocketServer(("127.0.0.1", 0), heartbeat_freq=seconds),
-    ]
-    for make in makers:
-        with pytest.raises(ValueError, match="heartbeat_freq="):
-            make()
-
-
 def test_a_class_whose_heartbeat_is_no_time_is_not_served() -> None:
     with pytest.raises(ValueError, match="heartbeat_freq=-1"):
         Acceptor(Frantic)

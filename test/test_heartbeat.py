@@ -11,9 +11,12 @@ import pytest
 
 from test.conformance import PING, PONG, TEXT, Peer
 from test.helpers import TIMEOUT, RecordingSocket, RecordingWebSocket, frame, read_exactly
+from ws4py.client import WebSocketBaseClient
 from ws4py.heartbeat import Pulse
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.server._accept import Acceptor
+from ws4py.server.standalone import WebSocketServer
 from ws4py.websocket import Heartbeat, WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -183,3 +186,16 @@ def test_a_pulse_looks_more_often_than_it_pings() -> None:
     assert 0 < (pulse.beat() or 0) <= 1
     assert sock.sent == b"\x89\x00"
     ws.terminate()
+
+
+@pytest.mark.parametrize("seconds", [-1, "5", float("nan"), float("inf")])
+def test_what_is_no_time_between_pings_is_a_value_error_everywhere(seconds: Any) -> None:
+    makers: list[Any] = [
+        lambda: WebSocket(None, heartbeat_freq=seconds),
+        lambda: WebSocketBaseClient("ws://127.0.0.1/", heartbeat_freq=seconds),
+        lambda: Acceptor(WebSocket, heartbeat_freq=seconds),
+        lambda: WebSocketServer(("127.0.0.1", 0), heartbeat_freq=seconds),
+    ]
+    for make in makers:
+        with pytest.raises(ValueError, match="heartbeat_freq="):
+            make()
