@@ -213,24 +213,3 @@ def test_a_manager_that_lets_go_of_a_websocket_leaves_its_time_to_end(
     manager.join(TIMEOUT)
     assert ws.all_events()[-1] == ("closed", 1006, LATE)
     assert read_to_end(peer) == b"\x88\x02\x03\xe8"
-
-
-def test_who_is_interrupted_while_it_writes_leaves_the_rest_to_others(pair: Any) -> None:
-    ours, theirs = pair
-    ws = RecordingWebSocket(ours)
-    driver, drain = ws._driver, type(ws._driver).drain
-
-    def interrupted(_websocket: Any) -> None:
-        driver.drain = drain.__get__(driver)
-        raise KeyboardInterrupt
-
-    ws._driver = driver = type(driver)()
-    driver.drain = interrupted
-    with pytest.raises(KeyboardInterrupt):
-        ws.send(bytes(SIZE), binary=True)
-    closing = threading.Thread(target=ws.close)
-    closing.start()
-    assert len(read_exactly(theirs, SIZE + 10)) == SIZE + 10
-    assert read_exactly(theirs, 4) == b"\x88\x02\x03\xe8"
-    closing.join(TIMEOUT)
-    ws.terminate()

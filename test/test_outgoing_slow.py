@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from test.helpers import RecordingWebSocket, eventually, frame, read_exactly
+from test.helpers import (
+    TIMEOUT,
+    RecordingWebSocket,
+    eventually,
+    frame,
+    read_exactly,
+    read_to_end,
+)
 from ws4py.exc import QueueFull
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
@@ -149,3 +156,39 @@ def test_a_coroutine_that_does_not_await_is_refused_on_asyncio() -> None:
 
     asyncio.run(main())
     assert refused.is_set()
+
+
+def test_who_is_interrupted_while_it_writes_leaves_the_rest_to_others(pair: Any) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    driver, drain = ws._driver, type(ws._driver).drain
+
+    def interrupted(_websocket: Any) -> None:
+        driver.drain = drain.__get__(driver)
+        raise KeyboardInterrupt
+
+    ws._driver = driver = type(driver)()
+    driver.drain = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        ws.send(bytes(30 * SIZE), binary=True)
+    closing = threading.Thread(target=ws.close)
+    closing.start()
+    assert len(read_exactly(theirs, 30 * SIZE + 10)) == 30 * SIZE + 10
+    assert read_exactly(theirs, 4) == b"\x88\x02\x03\xe8"
+    closing.join(TIMEOUT)
+    ws.terminate()
+
+
+def test_who_sends_on_after_the_close_lets_others_run(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    ws.close()
+    given: list[bool] = []
+    monkeypatch.setattr(type(ws._driver), "give_way", lambda _driver: given.append(True))
+    for _ in range(3):
+        ws.send("too late")
+    assert len(given) == 3
+    ws.terminate()
+    assert read_to_end(theirs) == b"\x88\x02\x03\xe8"
