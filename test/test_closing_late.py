@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from test.compressing import LONG, agree
 from test.helpers import (
     TIMEOUT,
     RecordingSocket,
@@ -234,3 +235,33 @@ def test_the_codes_of_both_sides_are_told() -> None:
         assert read_to_end(theirs) == b"\x88\x05\x0f\xa0why"
     manager.stop()
     manager.join(TIMEOUT)
+
+
+def test_what_compresses_is_let_go_of_by_the_manager_that_drives_it_then(
+    manager: WebSocketManager, pair: Any
+) -> None:
+    ours, _ = pair
+    ws = RecordingWebSocket(ours)
+    agree(ws, idle_release=0.05)
+    ws.send(LONG)
+    manager.add(ws)
+    eventually(lambda: ws._deflater._compressor is None, "it is still kept")
+    ws.terminate()
+
+
+def test_who_has_made_a_connection_is_told_of_its_beginning_and_end(pair: Any) -> None:
+    class Keeper:
+        told: list[tuple[str, Any]] = []  # noqa: RUF012
+
+        def _add(self, websocket: Any) -> None:
+            self.told.append(("begins", websocket))
+
+        def _discard(self, websocket: Any) -> None:
+            self.told.append(("has ended", websocket))
+
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+    ws._keeper = Keeper()
+    theirs.close()
+    ws.run()
+    assert Keeper.told == [("begins", ws), ("has ended", ws)]

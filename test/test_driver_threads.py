@@ -203,3 +203,8 @@ def test_a_thread_waits_for_the_end_of_a_message_that_another_sends() -> None:
     other.join(TIMEOUT)
     assert sock.sent == b"\x01\x01a\x80\x01b\x81\x05other"
     ws.terminate()
+
+
+def test_who_waits_in_a_thread_may_be_made_to_wait_in_any_way(manager: Any) -> None:
+    assert ThreadDriver().find_sleep() is None
+    assert manager.find_sleep() is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -192,3 +193,19 @@ def test_who_sends_on_after_the_close_lets_others_run(
     assert len(given) == 3
     ws.terminate()
     assert read_to_end(theirs) == b"\x88\x02\x03\xe8"
+
+
+def test_a_second_close_behind_a_generator_adds_nothing(pair: Any) -> None:
+    ours, theirs = pair
+    ws = RecordingWebSocket(ours)
+
+    def chunks() -> Iterator[bytes]:
+        yield b"a"
+        ws.close()
+        ws.close(1001)
+        yield b"b"
+
+    ws.send(chunks())
+    ws.terminate()
+    fragments = frame(0x1, b"a", 0, None) + frame(0x0, b"b", 1, None)
+    assert read_to_end(theirs) == fragments + b"\x88\x02\x03\xe8"

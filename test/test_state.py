@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+
 import pytest
 
-from test.helpers import RecordingSocket
+from test.helpers import TIMEOUT, RecordingSocket, eventually
 from ws4py.driver import ThreadDriver
+from ws4py.exc import Terminated
+from ws4py.sending import broadcast
 from ws4py.state import State
 from ws4py.websocket import WebSocket
 
@@ -40,4 +46,45 @@ def test_anything_can_be_set_on_a_subclass_and_what_is_kept_stands_in_slots() ->
     assert "_outgoing" not in vars(ws)
     with pytest.raises(AttributeError):
         State().user = "somebody"
+    ws.terminate()
+
+
+def test_who_waits_for_its_turn_is_told_of_the_end_and_what_was_put_off_is_let_go_of() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    refused: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            ws.send("waits for the end of the fragments")
+        except Terminated as error:
+            refused.append(error)
+
+    waiting = threading.Thread(target=send)
+    putting_off = threading.Thread(target=broadcast, args=([ws], "waits for nobody"))
+
+    def chunks() -> Iterator[str]:
+        yield "a"
+        waiting.start()
+        putting_off.start()
+        putting_off.join(TIMEOUT)
+        eventually(lambda: bool(ws._waiters), "nobody waits")
+        assert ws._deferred
+        ws.terminate()
+        yield "b"
+
+    with suppress(Terminated):
+        ws.send(chunks())
+    waiting.join(TIMEOUT)
+    assert len(refused) == 1
+    assert b"waits" not in sock.sent
+    assert ws._deferred is None
+
+
+def test_what_is_sent_after_a_close_goes_nowhere() -> None:
+    sock = RecordingSocket()
+    ws = WebSocket(sock)
+    ws.close()
+    ws.send("too late")
+    assert sock.sent == b"\x88\x02\x03\xe8"
     ws.terminate()
