@@ -16,6 +16,7 @@ from ws4py.framing import (
     encode_header,
 )
 from ws4py.limits import Limits
+from ws4py.streaming import check_closing_code
 
 ONLY_1002 = [("error", 1002)]
 
@@ -314,3 +315,14 @@ def test_a_limit_set_inside_a_message_holds_for_its_next_fragment() -> None:
     stream.parser.send(role.frame(OPCODE_TEXT, b"1234", 0))
     stream.limits = Limits(max_message_size=5)
     assert drive(stream, [role.frame(OPCODE_CONTINUATION, b"56")]) == [("error", 1009)]
+
+
+@pytest.mark.parametrize("code", [None, 1000, 1003, 1005, 1007, 1014, 3000, 4999])
+def test_a_close_can_have_a_code_that_is_for_it_or_none(code: int | None) -> None:
+    check_closing_code(code)
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1006, 1015, 2999, 5000, -1])
+def test_a_close_can_have_no_other_code(code: int) -> None:
+    with pytest.raises(ValueError, match=f"{code} is not a code"):
+        check_closing_code(code)

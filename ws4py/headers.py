@@ -86,11 +86,12 @@ def _split(value: str, separator: str) -> list[str]:
 
 
 def _split_quoted(value: str, separator: str) -> list[str]:
-    parts = []
-    for part in _iterate_parts[separator](value):
+    following = _iterate_parts[separator](value)
+    part = next(following)
+    parts = [part[1]]
+    while part[2]:
+        part = next(following)
         parts.append(part[1])
-        if not part[2]:
-            break
     return parts
 
 
