@@ -172,4 +172,15 @@ class StreamTransport:
         self._stream.close()
 
     def _lost(self) -> None:
+        rest = b"" if self._closing else self._read_rest()
+        if rest:
+            self._protocol.data_received(rest)
         self._protocol.connection_lost(self._stream.error)
+
+    def _read_rest(self) -> bytes:
+        """Return what the stream has read ahead, while this was paused, and still has."""
+        with suppress(OSError):  # There is nothing.
+            reading = self._stream.read_bytes(self._stream.max_buffer_size, partial=True)
+            rest: bytes = reading.result()
+            return rest
+        return b""
