@@ -228,8 +228,8 @@ class Connection(Threads, asyncio.Protocol):
         self._transport = LoopTransport(transport, loop)
         self._transport.close_timeout = websocket.limits.close_timeout
         self._reads = True
-        # The peer has ended its direction: the websocket is told so once it has handled the rest,
-        # for which it has some time.
+        # The peer has ended its direction: the websocket is told so once it has handled and
+        # answered the rest, for which it has some time.
         self._has_end = False
         self._rest: Timer | None = None
         # ``closed`` is being called: what the loop still says does not concern the websocket,
@@ -278,23 +278,25 @@ class Connection(Threads, asyncio.Protocol):
         if self._released:
             return False
         stays_open: bool = self._transport.sock.can_write_eof()
-        if self._has_rest:
+        if self._has_rest():
             self._has_end = True
             return stays_open
         goes_on = stays_open and self.websocket.process(b"")
         self._go_on(goes_on)
         return goes_on
 
-    @property
     def _has_rest(self) -> bool:
-        """Whether something has been received that waits for its turn, and not for the peer."""
-        return self.websocket._paused and not self.websocket._outgoing
+        """Say whether what came before the end is still to be handled, or to be answered."""
+        websocket, transport = self.websocket, self._transport
+        if transport.is_closing or not transport.sock.can_write_eof():
+            return websocket._paused and not websocket._outgoing  # which nobody will take
+        return websocket._paused or websocket._puts_off_end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport.gone()
         if isinstance(exc, OSError) and not self._released:
             self.websocket._read_failed(exc)
-        if exc is None and not self._released and self._has_rest:
+        if exc is None and not self._released and self._has_rest():
             self._has_end = True
             self._time_rest(self.websocket.limits.close_timeout)
         else:
@@ -337,7 +339,7 @@ class Connection(Threads, asyncio.Protocol):
     def _go_on(self, goes_on: bool) -> None:
         if self._released:
             return
-        if goes_on and self._has_end and not self._has_rest:
+        if goes_on and self._has_end and not self._has_rest():
             self._has_end = False
             goes_on = not self._transport.is_closing and self.websocket.process(b"")
         if goes_on:

@@ -72,9 +72,9 @@ class WebSocket(websocket.WebSocket):
     with ``async for message in websocket``; in ``opened``, for instance.
 
     Messages that nobody is ready for wait, and when they are too many the peer is not read until
-    somebody is. Its Close waits as well, but no longer than ``limits.close_timeout`` seconds. A
-    callback that still waits for something as long after the end of its connection, or after our
-    Close, is cancelled; ``closed`` is called then.
+    somebody is. Its Close waits as well, and without TLS the end of its direction of TCP, but no
+    longer than ``limits.close_timeout`` seconds. A callback that still waits for something as long
+    after the end of its connection, or after our Close, is cancelled; ``closed`` is called then.
 
     ``send``, ``ping`` and ``close`` act at once, as they do on every engine. What they return can
     be awaited: until no more than ``limits.low_water`` bytes are queued.
@@ -99,7 +99,8 @@ class WebSocket(websocket.WebSocket):
         self._receiver: asyncio.Future[None] | None = None
         # Whether ``closed`` waits for a callback.
         self._finishing = False
-        # What looks how long the peer's Close has waited for the application, and what it found.
+        # What looks how long the peer's Close, or its end of TCP, has waited for the application,
+        # and what it found.
         self._hurry: Cancellable | None = None
         self._hurries = False
 
@@ -317,11 +318,20 @@ class WebSocket(websocket.WebSocket):
             return self._backlog.is_full(most)
         if stream.pings or (stream.closing is None and not stream.errors):
             return False
+        return self._is_behind() and self._has_time()
+
+    def _is_behind(self) -> bool:
+        """Say whether the application has yet to handle something that was parsed."""
         unread = self._receives and bool(self._inbox) and not self._close_sent
-        return (self._task is not None or unread) and self._has_time()
+        return self._task is not None or unread
+
+    def _puts_off_end(self) -> bool:
+        unsent = bool(self._outgoing) or self._source is not None
+        self._paused = (unsent or self._is_behind()) and self._has_time()
+        return self._paused
 
     def _has_time(self) -> bool:
-        """Say whether the peer's Close may wait, from now on for a certain time."""
+        """Say whether the peer's Close or end of TCP may wait, from now on for a certain time."""
         seconds = self.limits.close_timeout
         if self._hurry is None and seconds is not None:
             self._start_timer("_hurry", seconds, self.stream, self._handle_now)

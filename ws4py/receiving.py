@@ -261,6 +261,10 @@ class Receiver(Closing):
         """Say whether what the stream has is to wait until the application has done other work."""
         return False
 
+    def _puts_off_end(self) -> bool:
+        """Say whether the end of what the peer sends is to wait until the application is done."""
+        return False
+
     def _has_room(self) -> bool:
         """Say whether the peer may be read; wait for that, or the end, in a thread of its own."""
         if min(self._answers, self._queued) <= self.limits.high_water:
