@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from functools import partial
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any, Callable
 
 from ws4py._group import WebSockets, wait_in, wake
 from ws4py.draining import go_away
-from ws4py.driver import Threads
+from ws4py.driver import Threads, Waiter
 from ws4py.heartbeat import Pulse
 from ws4py.transport import Data, Transport
 from ws4py.websocket import WebSocket
@@ -37,6 +37,10 @@ __all__ = [
 CHUNK = 64 * 1024
 #: Seconds without a byte, after which a peer that has been told of the end is taken to be silent.
 QUIET = 0.25
+#: Seconds after which a thread that waits looks whether the loop has been closed: nothing tells it.
+LOOK = 1.0
+
+_CLOSED = "its loop has been closed"
 
 
 def call_soon(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
@@ -142,7 +146,11 @@ class LoopTransport(Transport):
         return sent
 
     def _refuses(self) -> bool:
-        return self.full or self._thread != get_ident()
+        if not self.full and self._thread == get_ident():
+            return False
+        if self._loop.is_closed():
+            raise ConnectionAbortedError(_CLOSED)
+        return True
 
     @property
     def is_closing(self) -> bool:
@@ -361,14 +369,35 @@ class Connection(Threads, asyncio.Protocol):
     # What a Driver does.
 
     def may_wait(self) -> bool:
-        """Say whether the current thread may wait for a peer: the loop's thread may not."""
+        """Say whether the current thread may wait for a peer: the loop's thread may not.
+
+        Where the loop has been closed, nobody does: to send fails.
+        """
+        if self.loop.is_closed():
+            return True
         return self._thread != get_ident() and self.loop.is_running()
+
+    def make_waiter(self) -> Waiter:
+        """Return a lock's methods: who waits gives the websocket up if the loop is closed."""
+        lock = Lock()
+        lock.acquire()
+        return lock.release, partial(self._wait_for, lock, self.websocket)
+
+    def _wait_for(self, lock: Any, websocket: WebSocket) -> None:
+        while not lock.acquire(timeout=LOOK):
+            if self.loop.is_closed():
+                websocket._lose(_CLOSED)
 
     def drain(self, websocket: WebSocket) -> None:
         """Write what a websocket has queued, as its peer takes it."""
         if not self._transport.full:
             call_soon(self.loop, self._write)
         websocket._time_drain(self)
+
+    def drains_on(self, websocket: WebSocket) -> None:
+        """Give a websocket up if the loop has been closed, and so writes nothing more."""
+        if self.loop.is_closed():
+            websocket._lose(_CLOSED)
 
     def drains_here(self, websocket: WebSocket) -> bool:
         """Say whether the current thread has to write: the loop does."""

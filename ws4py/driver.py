@@ -118,6 +118,9 @@ class Driver(Protocol):
         ``websocket._writable``, is to be called until it returns True.
         """
 
+    def drains_on(self, websocket: Any) -> None:
+        """Called when more is queued than it was asked to drain: give up what it never will."""
+
     def drains_here(self, websocket: Any) -> bool:
         """Say whether the current thread is the one that has to write what is queued."""
 
@@ -186,6 +189,9 @@ class Threads:
 
     def read_on(self, websocket: Any) -> None:
         """Do nothing: who may wait goes on by itself."""
+
+    def drains_on(self, websocket: Any) -> None:
+        """Do nothing: it will."""
 
     def make_waiter(self) -> Waiter:
         """Return a lock's methods: what waits is the lock's second taker."""

@@ -386,6 +386,8 @@ class Outgoing(State):
                 starts = self._start_draining()
             if starts:
                 self._drain()
+            elif self._draining:
+                self._driver.drains_on(self)
 
     def _drain(self) -> None:
         """Have the driver drain the queue; if it does not come to that, others may ask again."""
