@@ -126,6 +126,20 @@ async def test_the_end_of_the_connection_ends_the_wait(end: str) -> None:
 
 
 @on_loops
+async def test_waits_that_are_given_up_leave_nothing() -> None:
+    async with serving(Keeping) as server, peer_of(server):
+        await eventually(lambda: made)
+        room = fill(made[0])
+        for _ in range(10):
+            waiting = asyncio.ensure_future(_wait(room))
+            await eventually(lambda: made[0]._waiters)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert made[0]._waiters == ()
+
+
+@on_loops
 async def test_a_wait_that_is_given_up_leaves_the_connection_alone() -> None:
     async with serving(Keeping) as server, peer_of(server) as peer:
         room = fill(made[0])

@@ -49,6 +49,7 @@ LAYERS = {
     "websocket": 4.3,
     "_group": 4.4,
     "_asyncio": 5,
+    "_room": 5.05,
     "_gevent": 5,
     "manager": 5.1,
     "_tls": 5,

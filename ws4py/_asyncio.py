@@ -8,7 +8,7 @@ engine queues it. Off the loop's thread it refuses everything, so that the loop 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from threading import Lock, get_ident
@@ -22,11 +22,8 @@ from ws4py.transport import Data, Transport
 from ws4py.websocket import WebSocket
 
 __all__ = [
-    "READY",
     "Connection",
     "LoopTransport",
-    "Ready",
-    "Room",
     "Timer",
     "WebSockets",
     "call_soon",
@@ -457,44 +454,3 @@ class Connection(Threads, asyncio.Protocol):
         """Wait until ``closed`` has returned and TCP has ended."""
         if not (self._has_ended and self._transport.lost):
             await wait_in(self._ends)
-
-
-class Ready:
-    """What ``send`` returns when there is room: it can be awaited, or left alone."""
-
-    def __await__(self) -> Generator[Any, None, None]:
-        yield from ()
-
-
-READY = Ready()
-
-
-class Room:
-    """What ``send`` returns when there is none: it can be awaited, or left alone.
-
-    Waits until no more than ``limits.low_water`` bytes are queued, or the connection has ended.
-    """
-
-    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
-        self._websocket = websocket
-        self._loop = loop
-
-    def __await__(self) -> Generator[Any, None, None]:
-        return self._wait().__await__()
-
-    async def _wait(self) -> None:
-        websocket = self._websocket
-        while True:
-            with websocket._lock:
-                if not self._is_needed():
-                    return
-                future = self._loop.create_future()
-                waken = partial(wake, future)
-                websocket._waiters += (partial(call_soon, self._loop, waken),)
-            await future
-
-    def _is_needed(self) -> bool:
-        websocket = self._websocket
-        if websocket._over or websocket._broken or websocket._ending:
-            return False
-        return websocket._queued > websocket.limits.low_water or websocket._source is not None

@@ -18,7 +18,8 @@ from logging import getLogger
 from typing import Any, Callable, Generic, TypeVar
 
 from ws4py import websocket
-from ws4py._asyncio import READY, Connection, Ready, Room, wake
+from ws4py._asyncio import Connection, wake
+from ws4py._room import READY, Ready, Room
 from ws4py.driver import Cancellable
 from ws4py.messaging import ABNORMAL, Message, Payload
 from ws4py.sending import PLAIN_SENDS
