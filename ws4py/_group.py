@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
+from collections.abc import Coroutine, Generator, Iterator
 from contextlib import suppress
 from logging import getLogger
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from ws4py.draining import GRACE, close_all, draining, longest_close
 from ws4py.sending import broadcast
 
-__all__ = ["WebSockets", "wait_in", "wake"]
+__all__ = ["WebSockets", "wait_in", "wake", "within"]
 
 logger = getLogger("ws4py")
 
@@ -88,8 +88,8 @@ class WebSockets:
     async def _wait_ended(self, seconds: float | None) -> None:
         """Wait for the ends, ``seconds`` for each: of callbacks, of ``closed``, and of all."""
         for _ in range(4):  # ``closed`` may begin late, and has its time too.
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wait_idle(), seconds)
+            with suppress(TimeoutError):
+                await within(seconds, self._wait_idle())
             for websocket in self:
                 if getattr(websocket, "_awaits", False):
                     websocket._cancel()
@@ -110,6 +110,33 @@ class WebSockets:
             waiters, self._waiters = self._waiters, []
             for future in waiters:
                 wake(future)
+
+
+async def within(seconds: float | None, work: Coroutine[Any, Any, Any]) -> Any:
+    """Return what ``work`` returns, if it does so in time.
+
+    Whoever is cancelled meanwhile is told so. ``asyncio.wait_for`` forgets it before Python 3.12,
+    where the work is done at that moment.
+
+    Raises:
+        TimeoutError: It did not; it has been cancelled, and has ended.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    except asyncio.CancelledError:
+        await _cancel(task)
+        raise
+    if not task.done():
+        await _cancel(task)
+    if task.cancelled():
+        raise TimeoutError
+    return task.result()
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def wait_in(waiters: list[asyncio.Future[None]]) -> None:

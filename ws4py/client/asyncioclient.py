@@ -22,6 +22,7 @@ from collections.abc import Generator
 from typing import Any, Callable
 
 from ws4py._asyncio import Connection
+from ws4py._group import within
 from ws4py.async_websocket import WebSocket
 from ws4py.client import WebSocketBaseClient, is_connected
 from ws4py.exc import HandshakeError
@@ -137,9 +138,7 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
         conversation = Conversation(self._read_answer(), self._begin, done)
         self._conversation = conversation
         try:
-            await asyncio.wait_for(
-                self._shake_hands(conversation, request, done), self._open_timeout
-            )
+            await within(self._open_timeout, self._shake_hands(conversation, request, done))
         except BaseException as error:
             conversation.give_up()
             refused = done.exception()
@@ -149,7 +148,7 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
                 self._abandon()
             if isinstance(error, ConnectionResetError) and not str(error):  # while TLS begins
                 raise ConnectionResetError(f"{self.url} ended the connection") from error
-            if not isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+            if not isinstance(error, TimeoutError):
                 raise
             if isinstance(refused, HandshakeError):
                 raise refused from None
