@@ -416,12 +416,21 @@ class _Deadline:
 
     def apply(self, sock: Any, shares: int = 1) -> None:
         """Let the next call on ``sock`` take what is left, or a share of that."""
-        if self._end is None or not hasattr(sock, "settimeout"):
-            return
+        if self._end is not None and hasattr(sock, "settimeout"):
+            sock.settimeout(self.left(shares))
+
+    def left(self, shares: int = 1) -> float | None:
+        """Return how many seconds are left, or a share of them; None without an end.
+
+        Raises:
+            TimeoutError: There are none.
+        """
+        if self._end is None:
+            return None
         left = self._end - monotonic()
         if left <= 0:
             raise TimeoutError
-        sock.settimeout(left / shares)
+        return left / shares
 
 
 def _listed(names: str | Sequence[str] | None) -> list[str]:

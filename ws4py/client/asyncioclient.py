@@ -18,14 +18,17 @@ Or override the callbacks, which may be coroutine functions.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any, Callable
 
 from ws4py._asyncio import Connection
 from ws4py._group import within
 from ws4py.async_websocket import WebSocket
-from ws4py.client import WebSocketBaseClient, is_connected
+from ws4py.client import WebSocketBaseClient, _Deadline, is_connected
 from ws4py.exc import HandshakeError
+from ws4py.transport import send_at_once
 
 __all__ = ["WebSocketClient"]
 
@@ -169,26 +172,52 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {}
         if self._wants_tls:
-            options["ssl"], options["server_hostname"] = self._tls_options()
+            context, name = self._tls_options()
+            options = {"ssl": context, "server_hostname": self.host if name is None else name}
         transport: Any
-        if self.sock is not None:
-            self.sock.setblocking(False)
-            if not is_connected(self.sock):
-                await loop.sock_connect(self.sock, self.bind_addr)
-            transport, _ = await loop.create_connection(
-                lambda: conversation, sock=self.sock, **options
-            )
-        elif self.unix_socket_path is not None:
+        if self.sock is None and self.unix_socket_path is not None:
             transport, _ = await loop.create_unix_connection(
                 lambda: conversation, self.unix_socket_path, **options
             )
         else:
-            transport, _ = await loop.create_connection(
-                lambda: conversation, self.host, self.port or 0, **options
-            )
+            sock = await self._connected_socket(loop)
+            transport, _ = await loop.create_connection(lambda: conversation, sock=sock, **options)
         transport.write(request)
         await asyncio.shield(done)
+
+    async def _connected_socket(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """Return the program's own socket, or one to the first address that answers."""
+        if self.sock is None:
+            return await self._connect_first(loop)
+        self.sock.setblocking(False)
+        if not is_connected(self.sock):
+            await loop.sock_connect(self.sock, self.bind_addr)
+        return self.sock
+
+    async def _connect_first(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
+        deadline = _Deadline(self._open_timeout)
+        addresses = await loop.getaddrinfo(self.host, self.port or 0, type=socket.SOCK_STREAM)
+        for left in range(len(addresses), 1, -1):
+            with suppress(OSError):
+                return await _connect(loop, addresses[-left], deadline.left(left))
+        return await _connect(loop, addresses[-1], None)
 
     def handshake_ok(self) -> None:
         """Called when the handshake has succeeded: calls ``opened``, and begins to read."""
         self._driver.begin()  # type: ignore[attr-defined]
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, address: Any, seconds: float | None
+) -> socket.socket:
+    """Connect to what ``getaddrinfo`` has found, in so many seconds."""
+    family, kind, protocol, _, name = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        send_at_once(sock)
+        await within(seconds, loop.sock_connect(sock, name))
+    except BaseException:
+        sock.close()
+        raise
+    return sock

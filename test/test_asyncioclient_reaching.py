@@ -1,0 +1,76 @@
+"""How a loop's client reaches its server: the addresses of a host, and the time it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from test.aio import on_loops, port_of, serving
+from ws4py.async_websocket import EchoWebSocket
+from ws4py.client.asyncioclient import WebSocketClient
+from ws4py.client.tornadoclient import TornadoWebSocketClient
+from ws4py.exc import HandshakeTimeout
+
+
+@contextmanager
+def deaf(port: int) -> Iterator[str]:
+    """Have an address at which no connection comes about: its queue is full."""
+    with socket.socket() as listener, socket.socket() as one, socket.socket() as two:
+        listener.bind(("127.0.0.2", port))
+        listener.listen(0)
+        for sock in (one, two):
+            sock.setblocking(False)
+            sock.connect_ex(("127.0.0.2", port))
+        yield "127.0.0.2"
+
+
+def resolve(loop: Any, *hosts: str) -> None:
+    """Give the name two.test some addresses on a loop."""
+    real = loop.getaddrinfo
+
+    async def find(host: Any, port: Any, **options: Any) -> Any:
+        names = hosts if host == "two.test" else [host]
+        return [each for name in names for each in await real(name, port, **options)]
+
+    loop.getaddrinfo = find
+
+
+@pytest.mark.parametrize("client_class", [WebSocketClient, TornadoWebSocketClient])
+@on_loops
+async def test_the_addresses_of_a_host_are_tried_in_turn(client_class: Any) -> None:
+    async with serving(EchoWebSocket) as server:
+        port = port_of(server)
+        with deaf(port) as silent:
+            resolve(asyncio.get_running_loop(), "127.0.0.3", silent, "127.0.0.1", silent)
+            client = client_class(f"ws://two.test:{port}/", open_timeout=1)
+            await client.connect()
+            assert client.peer_address == ("127.0.0.1", port)
+            await client.close()
+            await client.wait_closed()
+
+
+@on_loops
+async def test_the_last_address_tells_why_none_could_be_reached() -> None:
+    async with serving(EchoWebSocket) as server:
+        port = port_of(server)
+        with deaf(port) as silent:
+            resolve(asyncio.get_running_loop(), silent, "127.0.0.3")
+            client = WebSocketClient(f"ws://two.test:{port}/", open_timeout=0.5)
+            with pytest.raises(ConnectionRefusedError):
+                await client.connect()
+
+
+@on_loops
+async def test_addresses_that_do_not_answer_are_a_timeout() -> None:
+    async with serving(EchoWebSocket) as server:
+        port = port_of(server)
+        with deaf(port) as silent:
+            resolve(asyncio.get_running_loop(), silent, silent)
+            client = WebSocketClient(f"ws://two.test:{port}/", open_timeout=0.2)
+            with pytest.raises(HandshakeTimeout, match=r"in 0\.2 s"):
+                await client.connect()
