@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from test.aio import on_loops, port_of, serving
+from test.aio import CLOSE, on_loops, port_of, serving, switch
+from test.conformance import read_head
+from test.helpers import TIMEOUT, frame, read_exactly
 from ws4py.async_websocket import EchoWebSocket
 from ws4py.client.asyncioclient import WebSocketClient
 from ws4py.client.tornadoclient import TornadoWebSocketClient
 from ws4py.exc import HandshakeTimeout
+from ws4py.limits import Limits
 
 
 @contextmanager
@@ -74,3 +79,43 @@ async def test_addresses_that_do_not_answer_are_a_timeout() -> None:
             client = WebSocketClient(f"ws://two.test:{port}/", open_timeout=0.2)
             with pytest.raises(HandshakeTimeout, match=r"in 0\.2 s"):
                 await client.connect()
+
+
+@pytest.mark.parametrize("seconds", [None, TIMEOUT])
+def test_tls_may_take_as_long_as_the_client_allows(
+    seconds: float | None,
+    server_tls: ssl.SSLContext,
+    client_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit = 0.05
+    monkeypatch.setattr("asyncio.constants.SSL_HANDSHAKE_TIMEOUT", limit)
+
+    class Patient(WebSocketClient):
+        limits = Limits(open_timeout=None)
+
+    def serve_late() -> None:
+        sock, _ = listener.accept()
+        with sock:
+            sock.recv(1, socket.MSG_PEEK)  # TLS has begun
+            late.wait(TIMEOUT)
+            with server_tls.wrap_socket(sock, server_side=True) as secure:
+                secure.sendall(switch(read_head(secure)))
+                secure.sendall(frame(CLOSE, key=None))
+                read_exactly(secure, len(frame(CLOSE)))
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_later(10 * limit, late.set)
+        async with Patient(url, ssl_context=client_tls, open_timeout=seconds) as client:
+            assert await client.receive() is None
+        assert client.close_code == 1005
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"wss://localhost:{listener.getsockname()[1]}/"
+        late, thread = threading.Event(), threading.Thread(target=serve_late)
+        thread.start()
+        try:
+            asyncio.run(main())
+        finally:
+            late.set()
+            thread.join(TIMEOUT)

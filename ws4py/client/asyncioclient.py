@@ -32,6 +32,9 @@ from ws4py.transport import send_at_once
 
 __all__ = ["WebSocketClient"]
 
+#: Seconds that are no limit: for None loops have one of their own.
+FOREVER = 365 * 24 * 3600.0
+
 
 class Conversation(asyncio.Protocol):
     """Gives what is received to a generator, ``b""`` at the end.
@@ -174,6 +177,7 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
         if self._wants_tls:
             context, name = self._tls_options()
             options = {"ssl": context, "server_hostname": self.host if name is None else name}
+            options["ssl_handshake_timeout"] = FOREVER  # What waits for this has a deadline.
         transport: Any
         if self.sock is None and self.unix_socket_path is not None:
             transport, _ = await loop.create_unix_connection(
