@@ -301,6 +301,18 @@ async def test_another_thread_closes_and_terminates() -> None:
             await made[1].wait_closed()
 
 
+@on_loops
+async def test_another_thread_closes_what_nobody_receives_from() -> None:
+    async with serving(Keeping) as server, peer_of(server) as peer:
+        loop = asyncio.get_running_loop()
+        loop.set_debug(True)  # so that it refuses what threads may not do
+        peer.send(*[(TEXT, b"unread")] * 200)
+        await eventually(lambda: made[0]._paused)
+        await loop.run_in_executor(None, made[0].close, 4000)
+        assert await peer.close_code() == 4000
+        await peer.answer()
+
+
 def _serve_with_a_standalone(handler: Any) -> Any:
     return WebSocketServer(("127.0.0.1", 0), handler)
 

@@ -335,7 +335,7 @@ class Connection(Threads, asyncio.Protocol):
 
     def read_on(self, websocket: WebSocket) -> None:
         """Go on with what has had to wait, in the loop's next turn."""
-        self.loop.call_soon(self._read_on)
+        call_soon(self.loop, self._read_on)
 
     def _read_on(self) -> None:
         if not self._released and self.websocket._paused:
