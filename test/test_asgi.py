@@ -16,6 +16,7 @@ from test.asgi import HOSTS, ignores_warnings, on_any, on_uvicorn, request, serv
 from test.conformance import BINARY, CLOSE, TEXT, Echo
 from test.helpers import HANDSHAKE, TIMEOUT, Recorder, eventually, read_to_end
 from ws4py.limits import Limits
+from ws4py.messaging import PingControlMessage, PongControlMessage
 from ws4py.server.asgi import WebSocketASGIApplication
 from ws4py.websocket import EchoWebSocket, WebSocket
 
@@ -134,13 +135,16 @@ def test_text_that_is_not_utf_8_is_not_sent(host: Any, serve: Any) -> None:
 
 
 @on_any
-def test_a_ping_cannot_be_sent(host: Any, serve: Any) -> None:
+def test_no_ping_or_pong_can_be_sent(host: Any, serve: Any) -> None:
     class Beats(Echo):
         heartbeat_freq = 0.001
 
     websocket, peer = serve(host, Beats).open()
     with pytest.raises(NotImplementedError, match="ASGI"):
         websocket.ping("there?")
+    for message in (PingControlMessage("there?"), PongControlMessage("here")):
+        with pytest.raises(NotImplementedError, match="ASGI"):
+            websocket.send(message)
     with pytest.raises(ValueError, match="126"):
         websocket.ping(b"x" * 126)
     peer.send(TEXT, b"still here")

@@ -94,26 +94,39 @@ def test_a_host_that_fails_gets_its_error_back(host: Any, serve: Any) -> None:
     assert websocket.all_events()[-1][:2] == ("closed", 1006)
 
 
+@pytest.mark.parametrize("at", ["accept", "send"])
 @on_any
-def test_a_client_that_the_host_has_lost_is_no_error(host: Any, serve: Any) -> None:
-    application = WebSocketASGIApplication(type("Handler", (Echo, WebSocket), {}))
-    ended: Queue[None] = Queue()
+def test_a_client_that_the_host_has_lost_is_no_error(host: Any, serve: Any, at: str) -> None:
+    handlers: Queue[Any] = Queue()
+
+    class Kept(Echo, WebSocket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            handlers.put(self)
+
+    application = WebSocketASGIApplication(Kept)
+    ended: Queue[BaseException | None] = Queue()
 
     async def losing(scope: Any, receive: Any, send: Any) -> None:
         async def send_or_fail(event: Any) -> None:
-            if event["type"] == "websocket.send":
+            if event["type"] == f"websocket.{at}":
                 raise ConnectionResetError("the client has left")
             await send(event)
 
-        await application(scope, receive, send_or_fail)
+        try:
+            await application(scope, receive, send_or_fail)
+        except BaseException as error:
+            ended.put(error)
+            raise
         ended.put(None)
 
-    peer = serve.application(host, losing).connect()
-    eventually(lambda: any(application.websockets))
-    websocket: Any = next(application.websockets)
-    peer.send(TEXT, b"echo this")
-    assert websocket.all_events()[-1][:2] == ("closed", 1006)
-    ended.get(timeout=TIMEOUT)
+    peer, _ = serve.application(host, losing).ask(HANDSHAKE)
+    websocket = handlers.get(timeout=TIMEOUT)
+    if at == "send":
+        peer.send(TEXT, b"echo this")
+    first, *_, last = websocket.all_events()
+    assert (first, last[:2]) == (("opened",), ("closed", 1006))
+    assert ended.get(timeout=TIMEOUT) is None
 
 
 class Example(Program):

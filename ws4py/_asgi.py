@@ -34,7 +34,7 @@ _NO_LIMITS = Limits(max_message_size=None, max_fragments=None)
 
 
 class _Connection(Connection):
-    no_pings = "under ASGI the host alone sends Pings"
+    no_pings = "under ASGI the host alone sends Pings and Pongs"
 
 
 class Host:
@@ -56,6 +56,14 @@ class Host:
         self._reads.set()
         self._is_gone = asyncio.Event()
         self._disconnected = self._closing = False
+
+    async def accept(self, event: Event) -> None:
+        """Have the host accept the connection; if the client has left, that is over soon."""
+        try:
+            await self._send(event)
+        except OSError as error:
+            _tell_lost(error)
+            self.abort()
 
     async def drive(self, websocket: WebSocket, group: WebSockets) -> None:
         """Call ``opened``, and go on until ``closed`` has returned.
@@ -85,7 +93,7 @@ class Host:
         try:
             await work()
         except OSError as error:
-            logger.info("The host has lost a client: %s", error)
+            _tell_lost(error)
         finally:
             self._end()
 
@@ -198,6 +206,10 @@ class Host:
     def getsockname(self) -> Any:
         """Return the server's address, as the host has it."""
         return _address(self._server)
+
+
+def _tell_lost(error: OSError) -> None:
+    logger.info("The host has lost a client: %s", error)
 
 
 def _take_event(stream: Stream) -> Event:

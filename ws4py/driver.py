@@ -69,7 +69,7 @@ class Driver(Protocol):
     """What a WebSocket asks of whoever drives it.
 
     Attributes:
-        no_pings: Why it cannot send Pings, if that is so.
+        no_pings: Why it cannot send Pings and Pongs, if that is so.
     """
 
     no_pings: str | None

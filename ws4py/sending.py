@@ -95,6 +95,7 @@ class Sender(Outgoing):
                 is "wait".
             TypeError: A str cannot be sent as a binary message.
             ValueError: ``payload`` is of another type.
+            NotImplementedError: It is a Ping or a Pong, under ASGI.
         """
         if self._over or not self._connected or (self._close_sent and self.close_received):
             raise Terminated
@@ -124,7 +125,7 @@ class Sender(Outgoing):
         elif isinstance(payload, CloseControlMessage):
             self.close(payload.code or NO_STATUS, payload.reason or b"")
         elif isinstance(payload, Message):
-            self._send_frame(payload.opcode, payload.data)
+            self._send_message(payload)
         else:
             Sender.send(self, _encode(payload, binary), binary, compress)
 
@@ -230,10 +231,13 @@ class Sender(Outgoing):
             RuntimeError: The connection has ended.
             NotImplementedError: Under ASGI, where the host alone sends Pings.
         """
-        ping = PingControlMessage(message)
-        if self._driver.no_pings is not None and not self._over:
-            raise NotImplementedError(self._driver.no_pings)
-        self._send_frame(ping.opcode, ping.data)
+        self._send_message(PingControlMessage(message))
+
+    def _send_message(self, message: Message) -> None:
+        no_pings = self._driver.no_pings
+        if no_pings is not None and _is_control(message) and not self._over:
+            raise NotImplementedError(no_pings)
+        self._send_frame(message.opcode, message.data)
 
     @hasten  # as _write is
     def _send_frame(self, opcode: int, payload: bytes, fin: bool = True) -> None:

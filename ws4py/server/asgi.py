@@ -142,7 +142,7 @@ class WebSocketASGIApplication:
                 logger.info("An opening handshake was refused: %s", error)
                 await send({"type": "websocket.close"})
             return
-        await send(
+        await host.accept(
             {
                 "type": "websocket.accept",
                 "subprotocol": next(iter(agreed.protocols), None),
