@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import threading
 from queue import Queue
 from typing import Any
 
@@ -14,6 +15,8 @@ from test.conformance import CLOSE, TEXT, read_head
 from test.engines.tornado_ import tornado_server
 from test.helpers import HANDSHAKE, TIMEOUT, Recorder, eventually, frame
 from ws4py import async_websocket
+from ws4py.server.tornadoserver import WebSocketHandler
+from ws4py.websocket import WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -65,3 +68,33 @@ def test_all_that_a_client_sent_before_it_left_is_handled(
         _, *messages, closed = websocket.all_events()
     assert [int(data) for _, data in messages] == list(range(150))
     assert closed[1] == code
+
+
+@pytest.mark.parametrize("last", [b"", frame(TEXT, b"bye")])
+def test_a_client_that_leaves_right_after_its_handshake_has_been_connected(
+    contexts: Any, last: bytes
+) -> None:
+    left = threading.Event()
+
+    class Late(WebSocketHandler):
+        def detach(self) -> Any:
+            stream = super().detach()  # The answer has been sent.
+            left.wait(TIMEOUT)
+            return stream
+
+    class Kept(Recorder, WebSocket):
+        made: Queue[Kept] = Queue()
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.made.put(self)
+
+    with tornado_server(Kept, contexts[0], route=Late) as server:
+        sock = connected(server.port, contexts[1])
+        sock.sendall(last)
+        sock.close()
+        left.set()
+        opened, *messages, closed = Kept.made.get(timeout=TIMEOUT).all_events()
+        eventually(lambda: len(server.websockets) == 0)
+    assert (opened, closed[:2]) == (("opened",), ("closed", 1006))
+    assert messages == ([("text", b"bye")] if last else [])

@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from typing import Any, Callable
 
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 __all__ = ["StreamTransport", "adopt"]
 
@@ -26,21 +26,21 @@ Begin = Callable[[Any, bytes], None]
 
 
 async def adopt(stream: IOStream, begin: Begin) -> None:
-    """Wait until what was written has left, and call ``begin``.
+    """Wait until what was written has left, and call ``begin``; if the client has left, as well.
 
     Raises:
-        OSError: The connection is lost.
+        OSError: There is no descriptor any more.
     """
-    await stream.write(b"")
-    if isinstance(stream, SSLIOStream):
-        if stream.closed():
-            raise ConnectionAbortedError("the client has left")
+    with suppress(StreamClosedError):
+        await stream.write(b"")
+    if isinstance(stream, SSLIOStream) or stream.closed():
         begin(StreamTransport(stream), b"")
         return
     reading = stream.read_bytes(stream.max_buffer_size, partial=True)
-    rest: bytes = reading.result() if reading.done() else b""
+    rest: bytes = reading.result() if reading.done() and reading.exception() is None else b""
     if stream.closed():
-        raise ConnectionAbortedError("the client has left")
+        begin(StreamTransport(stream), rest)
+        return
     # Not a duplicate: there may be no descriptor left.
     stream.io_loop.remove_handler(stream.fileno())
     sock = socket.socket(fileno=stream.socket.detach())
@@ -69,9 +69,13 @@ class _Adopted(asyncio.Protocol):
 
 
 class StreamTransport:
-    """A stream with TLS, as :class:`ws4py._asyncio.LoopTransport` uses the transports of a loop."""
+    """A stream, as :class:`ws4py._asyncio.LoopTransport` uses the transports of a loop.
 
-    def __init__(self, stream: SSLIOStream) -> None:
+    Args:
+        stream: One with TLS; or any that is closed.
+    """
+
+    def __init__(self, stream: IOStream) -> None:
         self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray(SIZE)
@@ -79,13 +83,17 @@ class StreamTransport:
         self._protocol: Any = None
         self._reading: asyncio.Future[int] | None = None
         self._due = self._paused = self._closing = False
-        stream.set_nodelay(True)
+        if not stream.closed():
+            stream.set_nodelay(True)
 
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
         """Read for ``protocol``, from the loop's next turn on."""
         self._protocol = protocol
-        self._stream.set_close_callback(self._lost)
-        self.resume_reading()
+        if self._stream.closed():
+            self._loop.call_soon(self._lost)
+        else:
+            self._stream.set_close_callback(self._lost)
+            self.resume_reading()
 
     def get_extra_info(self, name: str) -> Any:
         """Return the socket, which is all that is known."""
