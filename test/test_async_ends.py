@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any, ClassVar
 
 import pytest
@@ -132,3 +133,24 @@ async def test_who_is_idle_is_told_the_end_at_once() -> None:
             peer.writer.write_eof()
             await peer.expect_end()
         await eventually(lambda: not list(server.websockets))
+
+
+@on_loops
+async def test_a_send_that_fails_is_no_fault_of_reading(caplog: pytest.LogCaptureFixture) -> None:
+    class Insists(Gated):
+        async def received_message(self, message: Any) -> None:
+            await self.gate.wait()
+            while not self._ending:
+                self.send("are you there?")
+                await asyncio.sleep(0)
+
+    caplog.set_level(logging.INFO, "ws4py")
+    async with serving(Insists) as server:
+        async with peer_of(server) as peer:
+            peer.send((TEXT, b"hello"))
+            websocket = await half_close(peer)
+        websocket.gate.set()
+        await eventually(lambda: websocket.told)
+    assert websocket.told == (1006, "sending failed: [Errno 32] Broken pipe")
+    assert "A connection is given up: sending failed: [Errno 32] Broken pipe" in caplog.text
+    assert not [each for each in caplog.records if each.levelno > logging.INFO]

@@ -300,13 +300,20 @@ class Connection(Threads, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport.gone()
         if isinstance(exc, OSError) and not self._released:
-            self.websocket._read_failed(exc)
+            self._fail(exc)
         if exc is None and not self._released and self._has_rest():
             self._has_end = True
             self._time_rest(self.websocket.limits.close_timeout)
         else:
             self._go_on(False)
         self._tell_ended()
+
+    def _fail(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):  # No read ends with that.
+            self.websocket._write_failed(error)
+            self.websocket._settle()
+        else:
+            self.websocket._read_failed(error)
 
     def _time_rest(self, seconds: float | None) -> None:
         if seconds is not None:
