@@ -48,7 +48,8 @@ def check_server_context(context: Any) -> None:
         return
     if not hasattr(context, "wrap_socket"):
         raise TypeError(f"{context!r} is not an ssl.SSLContext")
-    if getattr(context, "protocol", None) == ssl.PROTOCOL_TLS_CLIENT:
+    is_clients = getattr(context, "protocol", None) == ssl.PROTOCOL_TLS_CLIENT
+    if is_clients or getattr(context, "check_hostname", False):
         raise ValueError(
             "the TLS context is one for clients: a server's is made by "
             "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)"
