@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -109,6 +111,15 @@ def no_thread_left() -> Iterator[None]:
             continue  # Ctrl-C has interrupted its start.
         thread.join(TIMEOUT)
         assert not thread.is_alive(), f"{thread} was left behind"
+
+
+@pytest.fixture
+def swept() -> Iterator[None]:
+    """Let go at the end of what a loop that was closed has left open: asyncio warns of it."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture

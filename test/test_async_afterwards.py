@@ -17,7 +17,7 @@ from test.helpers import TIMEOUT, echo_server, eventually, url_of
 from ws4py.client.asyncioclient import WebSocketClient
 from ws4py.exc import Terminated
 
-pytestmark = pytest.mark.usefixtures("no_thread_left")
+pytestmark = pytest.mark.usefixtures("no_thread_left", "swept")
 
 
 @pytest.fixture(params=LOOPS.values(), ids=LOOPS)

@@ -462,6 +462,7 @@ async def test_what_came_with_the_answer_is_not_lost() -> None:
                 assert str(await client.receive()) == f"{number}"
 
 
+@pytest.mark.usefixtures("swept")
 def test_a_client_that_outlives_its_loop_can_be_terminated() -> None:
     events = []
 
