@@ -371,8 +371,10 @@ def test_a_client_that_leaves_before_the_answer_leaves_nothing(
         left.set()
         websocket = handlers.get(timeout=TIMEOUT)
     eventually(lambda: descriptors() == before, "descriptors were left open")
-    assert websocket.events.empty() or websocket.all_events()[-1][1] == 1006
-    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert websocket.all_events()[-1][1] == 1006
+    errors = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+    # As on any engine; whether the kernel says so depends on what was on its way.
+    assert all("Connection reset by peer" in each for each in errors), errors
 
 
 def test_a_group_is_told_something_and_then_closed(contexts: Any) -> None:
