@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Generator
-from contextlib import suppress
+from logging import getLogger
 from typing import Any, Callable
 
 from ws4py._asyncio import Connection
@@ -28,9 +29,10 @@ from ws4py._group import within
 from ws4py.async_websocket import WebSocket
 from ws4py.client import WebSocketBaseClient, _Deadline, is_connected
 from ws4py.exc import HandshakeError
-from ws4py.transport import send_at_once
 
 __all__ = ["WebSocketClient"]
+
+logger = getLogger("ws4py")
 
 #: Seconds that are no limit: for None loops have one of their own.
 FOREVER = 365 * 24 * 3600.0
@@ -179,49 +181,58 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
             options = {"ssl": context, "server_hostname": self.host if name is None else name}
             options["ssl_handshake_timeout"] = FOREVER  # What waits for this has a deadline.
         transport: Any
-        if self.sock is None and self.unix_socket_path is not None:
+        if self.sock is not None:
+            self.sock.setblocking(False)
+            if not is_connected(self.sock):
+                await loop.sock_connect(self.sock, self.bind_addr)
+            transport, _ = await loop.create_connection(
+                lambda: conversation, sock=self.sock, **options
+            )
+        elif self.unix_socket_path is not None:
             transport, _ = await loop.create_unix_connection(
                 lambda: conversation, self.unix_socket_path, **options
             )
         else:
-            sock = await self._connected_socket(loop)
-            transport, _ = await loop.create_connection(lambda: conversation, sock=sock, **options)
+            transport = await self._connect_first(loop, conversation, options)
         transport.write(request)
         await asyncio.shield(done)
 
-    async def _connected_socket(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """Return the program's own socket, or one to the first address that answers."""
-        if self.sock is None:
-            return await self._connect_first(loop)
-        self.sock.setblocking(False)
-        if not is_connected(self.sock):
-            await loop.sock_connect(self.sock, self.bind_addr)
-        return self.sock
-
-    async def _connect_first(self, loop: asyncio.AbstractEventLoop) -> socket.socket:
+    async def _connect_first(
+        self, loop: asyncio.AbstractEventLoop, conversation: Conversation, options: dict[str, Any]
+    ) -> Any:
+        """Connect to the first address of the host that answers, TLS included."""
         deadline = _Deadline(self._open_timeout)
-        addresses = await loop.getaddrinfo(self.host, self.port or 0, type=socket.SOCK_STREAM)
+        addresses = await _resolve(loop, self.host, self.port or 0)
         for left in range(len(addresses), 1, -1):
-            with suppress(OSError):
-                return await _connect(loop, addresses[-left], deadline.left(left))
-        return await _connect(loop, addresses[-1], None)
+            try:
+                connecting = _connect(loop, conversation, addresses[-left], options)
+                return await within(deadline.left(left), connecting)
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                logger.info("An address of %s cannot be reached: %s", self.host, error)
+        return await _connect(loop, conversation, addresses[-1], options)
 
     def handshake_ok(self) -> None:
         """Called when the handshake has succeeded: calls ``opened``, and begins to read."""
         self._driver.begin()  # type: ignore[attr-defined]
 
 
-async def _connect(
-    loop: asyncio.AbstractEventLoop, address: Any, seconds: float | None
-) -> socket.socket:
-    """Connect to what ``getaddrinfo`` has found, in so many seconds."""
-    family, kind, protocol, _, name = address
-    sock = socket.socket(family, kind, protocol)
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[tuple[str, int]]:
+    """Return the addresses of a host; one that is an address itself takes no thread for that."""
+    found: Any
     try:
-        sock.setblocking(False)
-        send_at_once(sock)
-        await within(seconds, loop.sock_connect(sock, name))
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(str(address[0]), port) for *_, address in found]
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop,
+    conversation: Conversation,
+    address: tuple[str, int],
+    options: dict[str, Any],
+) -> asyncio.BaseTransport:
+    transport, _ = await loop.create_connection(lambda: conversation, *address, **options)
+    return transport
