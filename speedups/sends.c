@@ -267,7 +267,9 @@ PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t
     for (i = 0; done >= 0 && i < PyList_GET_SIZE(args[0]); i++) {
         PyObject *self = Py_NewRef(PyList_GET_ITEM(args[0], i));
 
-        done = takes_frames(turns, self) && OF(GATHERER) == Py_None && sends_plainly(turns, self)
+        /* The state comes last: to look an attribute up may let others run. */
+        done = ws4py_fits(turns, self) && sends_plainly(turns, self) && takes_frames(turns, self) &&
+                       OF(GATHERER) == Py_None
                    ? write_frames(turns, self, args[1])
                    : 0;
         if (done == 0 || done == REFUSED)
