@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from threading import Lock, get_ident
+from threading import get_ident
 from typing import Any, Callable
 
 from ws4py._group import WebSockets, wait_in, wake
@@ -383,12 +383,11 @@ class Connection(Threads, asyncio.Protocol):
 
     def make_waiter(self) -> Waiter:
         """Return a lock's methods: who waits gives the websocket up if the loop is closed."""
-        lock = Lock()
-        lock.acquire()
-        return lock.release, partial(self._wait_for, lock, self.websocket)
+        release, acquire = super().make_waiter()
+        return release, partial(self._wait_for, acquire, self.websocket)
 
-    def _wait_for(self, lock: Any, websocket: WebSocket) -> None:
-        while not lock.acquire(timeout=LOOK):
+    def _wait_for(self, acquire: Any, websocket: WebSocket) -> None:
+        while not acquire(timeout=LOOK):
             if self.loop.is_closed():
                 websocket._lose(_CLOSED)
 

@@ -370,6 +370,8 @@ def broadcast(
     options = {} if compress else {"compress": False}
 
     def send(websocket: Any) -> None:
+        if websocket.terminated:
+            return
         frame = prepared and _sends_plainly(websocket) and prepared.frame_for(websocket)
         if frame:
             websocket._write(frame)
@@ -383,7 +385,7 @@ def broadcast(
             refused: list[Any] = []
             if prepared is not None:
                 group, refused = _write_each(group, prepared.plain)
-            _reach(send, [each for each in group if not each.terminated])
+            _reach(send, group)
             _reach(Sender._settle_refused, refused)
 
 
@@ -398,7 +400,7 @@ def _reach(act: Callable[[Any], object], websockets: Iterable[Any]) -> None:
             logger.exception("A broadcast did not reach a websocket")
 
 
-@hasten  # A message takes 4.0 µs for each of 500 connections, where it took 7.2.
+@hasten  # A message takes 4.4 µs for each of 500 connections, where it took 7.2.
 def _write_each(websockets: list[Any], frame: bytes) -> tuple[list[Any], list[Any]]:
     """Write an unmasked frame to those of ``websockets`` that take it at once.
 
