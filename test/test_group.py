@@ -204,3 +204,27 @@ async def test_only_the_first_drain_of_a_group_tells_how_long() -> None:
     await group.wait_closed()
     with pytest.raises(ValueError, match="drain=-1 is not a number"):
         await group.drain(-1)
+
+
+@pytest.mark.parametrize("done", [False, True])
+@on_loops
+async def test_who_is_cancelled_is_told_so_even_where_its_work_is_done_at_that_moment(
+    done: bool,
+) -> None:
+    async def work() -> None:
+        try:
+            events.append("begun")
+            await goes_on
+            events.append("done")
+        finally:
+            events.append("ended")
+
+    goes_on = asyncio.get_running_loop().create_future()
+    waiting = asyncio.ensure_future(_group.within(600, work()))
+    await eventually(lambda: events)
+    if done:
+        goes_on.set_result(None)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert events == ["begun", *["done"] * done, "ended"]

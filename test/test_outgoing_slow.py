@@ -11,12 +11,14 @@ import pytest
 
 from test.helpers import (
     TIMEOUT,
+    RecordingSocket,
     RecordingWebSocket,
     eventually,
     frame,
     read_exactly,
     read_to_end,
 )
+from ws4py.driver import ThreadDriver
 from ws4py.exc import QueueFull
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
@@ -177,6 +179,29 @@ def test_who_is_interrupted_while_it_writes_leaves_the_rest_to_others(pair: Any)
     assert len(read_exactly(theirs, 30 * SIZE + 10)) == 30 * SIZE + 10
     assert read_exactly(theirs, 4) == b"\x88\x02\x03\xe8"
     closing.join(TIMEOUT)
+    ws.terminate()
+
+
+def test_what_another_thread_has_written_meanwhile_is_left_to_nobody() -> None:
+    class Sees(ThreadDriver):
+        """Another thread writes what is queued, when this one is about to look after it."""
+
+        def get_ident(self) -> int:
+            writing = threading.Thread(target=ws._advance)
+            writing.start()
+            writing.join(TIMEOUT)
+            return super().get_ident()
+
+        def drain(self, websocket: Any) -> None:
+            pytest.fail("nothing is left to drain")
+
+    sock = RecordingSocket()
+    ws = RecordingWebSocket(sock)
+    ws._keep(b"\x81\x05hello")
+    ws._driver = Sees()
+    ws._settle()
+    assert sock.sent == b"\x81\x05hello"
+    ws._driver = ThreadDriver()
     ws.terminate()
 
 

@@ -155,6 +155,25 @@ def test_what_waits_for_room_is_not_handled_as_long_as_there_is_little(connect: 
     assert read_exactly(peer, len(answers(300))) == answers(300)
 
 
+def test_who_waits_for_room_reads_no_more_once_the_connection_is_over() -> None:
+    ws = Echo(RecordingSocket())
+    ws._paused = True
+    assert ws._read_on()
+    ws._paused = True
+    ws.terminate()
+    assert not ws._read_on()
+
+
+@on_loops
+async def test_the_end_of_what_a_peer_sends_comes_behind_the_answers_on_a_loop() -> None:
+    async with serving(EchoWebSocket) as server, peer_of(server) as peer:
+        texts = [(TEXT, b"%d" % number) for number in range(200)]
+        peer.send(*texts)
+        peer.writer.write_eof()
+        assert [await peer.message() for _ in range(200)] == texts
+        await peer.expect_end()
+
+
 def test_two_that_are_ready_together_answer_all_that_came_together(
     manager: WebSocketManager, connect: Any
 ) -> None:
