@@ -250,20 +250,17 @@ static int sends_plainly(Turns *turns, PyObject *self)
     return plain;
 }
 
-/* write_each(websockets, frame) */
+/* write_each(websockets, frame, begun) */
 PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
     Turns *turns = &hastened->state->turns;
-    PyObject *others, *refused, *result = NULL;
+    PyObject *others;
     Py_ssize_t i;
     int done = 0;
 
-    if (count != 2 || !PyList_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) || PyBytes_GET_SIZE(args[1]) > SHORT)
+    if (count != 3 || !PyList_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) ||
+        PyBytes_GET_SIZE(args[1]) > SHORT || !PyList_CheckExact(args[2]) || (others = PyList_New(0)) == NULL)
         return NULL;
-    others = PyList_New(0);
-    refused = PyList_New(0);
-    if (others == NULL || refused == NULL)
-        done = -1;
     for (i = 0; done >= 0 && i < PyList_GET_SIZE(args[0]); i++) {
         PyObject *self = Py_NewRef(PyList_GET_ITEM(args[0], i));
 
@@ -273,14 +270,12 @@ PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t
                    ? write_frames(turns, self, args[1])
                    : 0;
         if (done == 0 || done == REFUSED)
-            done = PyList_Append(done == 0 ? others : refused, self);
+            done = PyList_Append(done == 0 ? others : args[2], self);
         Py_DECREF(self);
     }
-    if (done >= 0)
-        result = PyTuple_Pack(2, others, refused);
-    Py_XDECREF(others);
-    Py_XDECREF(refused);
-    return result;
+    if (done < 0)
+        Py_CLEAR(others);
+    return others;
 }
 
 #endif

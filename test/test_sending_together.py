@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -56,6 +57,37 @@ def test_what_a_slow_peer_does_not_take_at_once_reaches_it_whole(pairs: Any) -> 
     reader.join(TIMEOUT)
     assert bytes(received) == expected
     assert read_exactly(theirs, len(expected)) == expected
+
+
+@pytest.mark.parametrize("error", [None, LookupError, KeyboardInterrupt])
+def test_what_the_kernel_has_begun_to_take_is_written_before_a_program_is_called(
+    manager: WebSocketManager, connect: Any, error: type[BaseException] | None
+) -> None:
+    class Reads(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            assert read_exactly(slow, len(message) + 4) == text(message)
+            received.set()
+            if error is not None:
+                raise error
+
+    received, message = threading.Event(), bytes(16_000)
+    ws, slow = connect(WebSocket)
+    ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    reads, _ = connect(Reads)
+    with pytest.raises(KeyboardInterrupt) if error is KeyboardInterrupt else nullcontext():
+        broadcast([ws, reads], message)
+    assert received.is_set()
+
+
+def test_those_before_an_error_of_the_iterable_receive_the_message(pairs: Any) -> None:
+    def members() -> Any:
+        yield from (WebSocket(ours) for ours, _ in made)
+        raise LookupError("no more are known")
+
+    made = [pairs() for _ in range(70)]
+    with pytest.raises(LookupError, match="no more"):
+        broadcast(members(), "hello")
+    assert all(read_exactly(theirs, 7) == text(b"hello") for _, theirs in made)
 
 
 def test_a_peer_that_has_left_is_given_up_and_the_others_receive_all(pairs: Any) -> None:
@@ -161,11 +193,14 @@ def test_what_is_compiled_writes_to_those_that_are_plain_alone(pairs: Any) -> No
     replaced.send = plain.send
     closing.close()
     queued._outgoing = b"waits"
-    others, refused = _write_each([*members, None, made], text(b"hello"))
-    assert (others, refused) == ([shout, replaced, closing, queued, None, made], [])
+    begun: list[Any] = []
+    others = _write_each([*members, None, made], text(b"hello"), begun)
+    assert (others, begun) == ([shout, replaced, closing, queued, None, made], [])
     assert read_exactly(made[0][1], 7) == text(b"hello")
     made[0][1].close()
-    assert _write_each([plain], text(b"hello")) == ([], [plain])
+    assert _write_each([plain], text(b"hello"), begun) == []
+    assert begun == [plain]
     assert plain._broken
     large = text(bytes(100_000))
-    assert _write_each([replaced], large) == ([replaced], [])
+    assert _write_each([replaced], large, begun) == [replaced]
+    assert begun == [plain]

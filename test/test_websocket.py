@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import pytest
@@ -27,6 +28,16 @@ class Echo(Recorder, EchoWebSocket):
 
 def test_run_of_a_websocket_that_has_ended_calls_nothing_twice() -> None:
     ws = RecordingWebSocket(RecordingSocket())
+    ws.run()
+    assert ws.all_events() == [("opened",), ("closed", 1006, "Going away")]
+
+
+def test_a_socket_that_another_thread_closes_as_it_begins_to_be_read_is_a_lost_connection() -> None:
+    class Closed(RecordingSocket):
+        def settimeout(self, _timeout: float | None) -> None:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    ws = RecordingWebSocket(Closed())
     ws.run()
     assert ws.all_events() == [("opened",), ("closed", 1006, "Going away")]
 

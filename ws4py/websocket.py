@@ -12,6 +12,7 @@ An exception in a callback is logged, and ends its connection. So does ``SystemE
 
 from __future__ import annotations
 
+from contextlib import suppress
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -114,8 +115,10 @@ class WebSocket(Receiver):
         stream = self.stream
         try:
             with self._driver.beating(self):
-                if self._transport is not None:
-                    self._transport.block(self.sock_timeout)
+                transport = self._transport
+                if transport is not None:
+                    with suppress(OSError):  # Another thread may have closed it: `once` says so.
+                        transport.block(self.sock_timeout)
                 self._open()
                 while self.stream is stream and not self._ending and self.once():
                     pass
