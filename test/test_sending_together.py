@@ -204,3 +204,4 @@ def test_what_is_compiled_writes_to_those_that_are_plain_alone(pairs: Any) -> No
     large = text(bytes(100_000))
     assert _write_each([replaced], large, begun) == [replaced]
     assert begun == [plain]
+    closing.terminate()
