@@ -76,6 +76,13 @@ class Peer:
     def send_close(self, code: int = 1000) -> None:
         self.send((CLOSE, code.to_bytes(2, "big")))
 
+    def pause(self) -> None:
+        """Leave what comes in the kernel, until ``resume``."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def resume(self) -> None:
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
     async def frame(self) -> tuple[int, int, bytes]:
         """Return the FIN bit, the opcode and the payload of the next frame."""
         head = await self.reader.readexactly(2)

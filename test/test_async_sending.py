@@ -111,7 +111,7 @@ async def test_the_end_of_the_connection_ends_the_wait(end: str) -> None:
 
     async with serving(Hasty if end == "write_timeout" else Keeping) as server:
         async with peer_of(server) as peer:
-            peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            peer.pause()
             waiting = asyncio.ensure_future(fill(made[0]))
             await asyncio.sleep(0)
             assert not waiting.done()
@@ -127,8 +127,8 @@ async def test_the_end_of_the_connection_ends_the_wait(end: str) -> None:
 
 @on_loops
 async def test_waits_that_are_given_up_leave_nothing() -> None:
-    async with serving(Keeping) as server, peer_of(server):
-        await eventually(lambda: made)
+    async with serving(Keeping) as server, peer_of(server) as peer:
+        peer.pause()
         room = fill(made[0])
         for _ in range(10):
             waiting = asyncio.ensure_future(_wait(room))
@@ -142,9 +142,11 @@ async def test_waits_that_are_given_up_leave_nothing() -> None:
 @on_loops
 async def test_a_wait_that_is_given_up_leaves_the_connection_alone() -> None:
     async with serving(Keeping) as server, peer_of(server) as peer:
+        peer.pause()
         room = fill(made[0])
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(room, 0.01)
+        peer.resume()
         made[0].close(4000)
         opcode = BINARY
         while opcode == BINARY:
