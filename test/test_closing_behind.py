@@ -8,11 +8,21 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
-from test.helpers import TIMEOUT, RecordingWebSocket, eventually, frame, read_exactly, read_to_end
+from test.helpers import (
+    TIMEOUT,
+    RecordingSocket,
+    RecordingWebSocket,
+    eventually,
+    frame,
+    read_exactly,
+    read_to_end,
+)
+from ws4py import closing
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.outgoing import PAUSED
@@ -119,6 +129,27 @@ def test_a_close_that_is_put_off_gives_way_to_one_that_cannot_wait(
         peer.shutdown(socket.SHUT_WR)
         assert b"two" not in read_to_end(peer)
     ws.all_events()
+
+
+def test_a_close_that_leaves_as_its_time_is_looked_at_has_all_of_it(monkeypatch: Any) -> None:
+    ws = RecordingWebSocket(RecordingSocket())
+    ws.limits = Limits(close_timeout=None)
+    with generating(ws) as goes_on:
+        ws.close()
+        ws._progress = monotonic() - 2 * TIMEOUT
+
+        def look_while_it_leaves() -> float:
+            goes_on.set()
+            for _ in range(20):
+                if not ws._sealed:
+                    sleep(0.01)
+            return monotonic()
+
+        monkeypatch.setattr(closing, "monotonic", look_while_it_leaves)
+        ws._check_end(TIMEOUT)
+    assert ws._sealed
+    assert not ws._lost
+    ws.terminate()
 
 
 def test_a_generator_that_fails_before_a_close_has_the_close_say_so(run: Any) -> None:

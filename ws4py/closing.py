@@ -160,9 +160,10 @@ class Closing(Sender):
 
     def _check_end(self, seconds: float) -> None:
         """Drop a peer that has had ``seconds`` since our Close has left, or takes nothing of it."""
-        left = self._progress + seconds - monotonic()
-        if not self._sealed and not self._outgoing:
-            left = seconds  # The Close is put off: what is before it has yet to be made.
+        with self._lock:
+            left = self._progress + seconds - monotonic()
+            if not self._sealed and not self._outgoing:
+                left = seconds  # The Close is put off: what is before it has yet to be made.
         if left <= 0 or self._broken or self._ending:
             what = "took nothing" if self._outgoing else "did not end the connection"
             self._drop(f"the peer {what} in {seconds} s")
