@@ -16,6 +16,7 @@ from test.aio import CLOSE, on_loops, port_of, serving, switch
 from test.conformance import read_head
 from test.helpers import TIMEOUT, frame, read_exactly
 from ws4py.async_websocket import EchoWebSocket
+from ws4py.client import _Deadline
 from ws4py.client.asyncioclient import WebSocketClient
 from ws4py.client.tornadoclient import TornadoWebSocketClient
 from ws4py.exc import HandshakeTimeout
@@ -45,29 +46,52 @@ def resolve(loop: Any, *hosts: str) -> None:
     loop.getaddrinfo = find
 
 
+def shorten(monkeypatch: pytest.MonkeyPatch, short: int) -> list[int]:
+    """Make the share of one address short, while others have time; return the shares asked for."""
+    asked, real = [], _Deadline.left
+
+    def left(deadline: Any, shares: int = 1) -> float:
+        asked.append(shares)
+        seconds = real(deadline, shares)
+        assert seconds is not None
+        assert seconds <= TIMEOUT / shares
+        return 0.2 if shares == short else seconds
+
+    monkeypatch.setattr(_Deadline, "left", left)
+    return asked
+
+
 @pytest.mark.parametrize("client_class", [WebSocketClient, TornadoWebSocketClient])
 @on_loops
-async def test_the_addresses_of_a_host_are_tried_in_turn(client_class: Any) -> None:
+async def test_the_addresses_of_a_host_are_tried_in_turn(
+    client_class: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = shorten(monkeypatch, 3)
     async with serving(EchoWebSocket) as server:
         port = port_of(server)
         with deaf(port) as silent:
             resolve(asyncio.get_running_loop(), "127.0.0.3", silent, "127.0.0.1", silent)
-            client = client_class(f"ws://two.test:{port}/", open_timeout=1)
+            client = client_class(f"ws://two.test:{port}/", open_timeout=TIMEOUT)
             await client.connect()
+            assert shares == [4, 3, 2]
             assert client.peer_address == ("127.0.0.1", port)
             await client.close()
             await client.wait_closed()
 
 
 @on_loops
-async def test_the_last_address_tells_why_none_could_be_reached() -> None:
+async def test_the_last_address_tells_why_none_could_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shares = shorten(monkeypatch, 2)
     async with serving(EchoWebSocket) as server:
         port = port_of(server)
         with deaf(port) as silent:
             resolve(asyncio.get_running_loop(), silent, "127.0.0.3")
-            client = WebSocketClient(f"ws://two.test:{port}/", open_timeout=0.5)
+            client = WebSocketClient(f"ws://two.test:{port}/", open_timeout=TIMEOUT)
             with pytest.raises(ConnectionRefusedError):
                 await client.connect()
+            assert shares == [2]
 
 
 @on_loops

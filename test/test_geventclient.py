@@ -32,6 +32,7 @@ from test.helpers import (
 )
 from ws4py.client.geventclient import WebSocketClient
 from ws4py.exc import HandshakeTimeout
+from ws4py.heartbeat import Pulse
 from ws4py.limits import Limits
 from ws4py.server.standalone import WebSocketServer
 from ws4py.websocket import EchoWebSocket, WebSocket
@@ -188,7 +189,6 @@ def test_a_client_that_nobody_receives_from_can_be_ended(hub: Hub, end: str) -> 
 def test_a_client_that_nobody_receives_from_does_not_take_its_peer_for_dead(hub: Hub) -> None:
     class Small(WebSocketClient):
         limits = Limits(max_queue=1000, heartbeat_timeout=0.05)
-        heartbeat_freq = 0.02
 
     class Counts(RecordingWebSocket):
         def opened(self) -> None:
@@ -196,11 +196,14 @@ def test_a_client_that_nobody_receives_from_does_not_take_its_peer_for_dead(hub:
                 self.send(b"x" * 1000, binary=True)
 
     def look(client: Any) -> list[int]:
+        Pulse(client, 0.02).schedule()
         gevent.sleep(0.3)  # many times heartbeat_timeout
+        client._heartbeat.cancel()  # A Pong may be late from here on.
         return [len(client.receive()) for _ in range(100)]
 
     with echo_server(Counts) as server:
         client = hub.call(connected, url_of(server), Small)
+        eventually(lambda: bool(client._waiters), "its greenlet does not wait for room")
         assert hub.call(look, client) == [1000] * 100
         client.terminate()
         hub.call(client.run_forever)
@@ -259,28 +262,31 @@ def test_a_client_has_one_greenlet_and_one_descriptor_and_no_thread(hub: Hub) ->
             hub.call(client.run_forever)
 
 
-def test_connecting_keeps_no_other_greenlet_from_running(hub: Hub) -> None:
-    ticks = []
-
-    def tick() -> None:
-        while True:
-            ticks.append(None)
-            gevent.sleep(0.01)
-
-    def connect(url: str, context: Any) -> None:
-        client = WebSocketClient(url, open_timeout=0.3, ssl_context=context)
-        ticking = gevent.spawn(tick)
-        with pytest.raises(HandshakeTimeout):
-            client.connect()
-        ticking.kill()
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_connecting_keeps_no_other_greenlet_from_running(hub: Hub, scheme: str) -> None:
+    def begin(url: str) -> gevent.Greenlet:
+        context = ssl.create_default_context() if scheme == "wss" else None
+        client = WebSocketClient(url, open_timeout=TIMEOUT / 2, ssl_context=context)
+        return gevent.spawn(client.connect)
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        for scheme in ("ws", "wss"):
-            ticks.clear()
-            context = ssl.create_default_context() if scheme == "wss" else None
-            hub.call(connect, f"{scheme}://localhost:{port}/", context)
-            assert len(ticks) > 3
+        connecting = hub.call(begin, f"{scheme}://localhost:{silent.getsockname()[1]}/")
+        silent.settimeout(TIMEOUT)
+        sock, _ = silent.accept()
+        with sock:
+            sock.settimeout(TIMEOUT)
+            assert sock.recv(1)  # so it waits for an answer
+            hub.call(gevent.sleep, 0)
+            assert not connecting.ready()
+            hub.call(connecting.kill)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_server_that_says_nothing_is_a_handshake_timeout(hub: Hub, scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(HandshakeTimeout):
+            hub.call(lambda: connected(url, open_timeout=0.2))
 
 
 def test_tls_that_comes_byte_by_byte_is_a_handshake_timeout(hub: Hub) -> None:
