@@ -40,8 +40,6 @@ CHUNK = b"x" * 60_000
 class Keeping(WebSocket):
     """Handles nothing itself."""
 
-    limits = Limits(close_timeout=0.5)
-
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         made.append(self)
@@ -107,7 +105,7 @@ async def test_what_is_not_awaited_gives_no_warning() -> None:
 @on_loops
 async def test_the_end_of_the_connection_ends_the_wait(end: str) -> None:
     class Hasty(Keeping):
-        limits = Limits(write_timeout=0.2, close_timeout=0.5)
+        limits = Limits(write_timeout=0.2)
 
     async with serving(Hasty if end == "write_timeout" else Keeping) as server:
         async with peer_of(server) as peer:

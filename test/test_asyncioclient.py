@@ -176,7 +176,7 @@ async def test_the_body_of_a_refusal_is_cut_when_it_takes_too_long() -> None:
         await peer.reader.read()
 
     async with fake_server(talk, answers=False) as server:
-        client = WebSocketClient(url_of(server), open_timeout=0.2)
+        client = WebSocketClient(url_of(server), open_timeout=2)
         with pytest.raises(HandshakeError) as caught:
             await client.connect()
         assert (caught.value.status, caught.value.body) == (403, b"so far")

@@ -241,7 +241,7 @@ def test_connections_that_say_nothing_are_dropped_in_time_and_block_nobody(
     tls: bool, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     context = server_tls if tls else None
-    with echo_server(ssl_context=context, limits=Limits(open_timeout=0.5)) as server:
+    with echo_server(ssl_context=context, limits=Limits(open_timeout=2)) as server:
         address = ("127.0.0.1", server.server_address[1])
         silent = [socket.create_connection(address, TIMEOUT) for _ in range(20)]
         for sock in silent[10:]:
@@ -262,7 +262,7 @@ def test_connections_that_say_nothing_are_dropped_in_time_and_block_nobody(
 
 
 def test_a_client_that_does_not_take_its_refusal_is_dropped_in_time() -> None:
-    with echo_server(limits=Limits(open_timeout=0.2)) as server:
+    with echo_server(limits=Limits(open_timeout=2)) as server:
         sock, head = raw_connection(server.server_address[1], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         with sock:
             assert head.split(b" ")[1] == b"426"

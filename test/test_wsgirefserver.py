@@ -124,6 +124,7 @@ def test_a_silent_client_is_dropped_in_time() -> None:
     with serving(timeout=0.1) as server:
         with socket.create_connection(("127.0.0.1", server.server_port), TIMEOUT) as sock:
             assert read_to_end(sock) == b""
+        server.RequestHandlerClass.timeout = TIMEOUT
         assert get(server, "/") == (200, b"plain")
 
 

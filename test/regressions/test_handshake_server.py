@@ -208,10 +208,13 @@ class Hasty(WebSocketWSGIRequestHandler):
 @pytest.mark.parametrize(
     "talk", [read_to_end, lambda sock: drip(sock, ENDLESS)], ids=["silent", "drip"]
 )
-def test_a_silent_or_slow_peer_does_not_hold_wsgirefs_thread(talk: Any) -> None:
+def test_a_silent_or_slow_peer_does_not_hold_wsgirefs_thread(
+    talk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with wsgiref_server(handler=EchoWebSocket, request_handler=Hasty) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT) as sock:
             assert b" 101 " not in talk(sock)
+        monkeypatch.setattr(Hasty, "timeout", TIMEOUT)
         sock, head = raw_connection(port)
         sock.close()
         assert b" 101 " in head
