@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from test.conformance import PING, PONG, TEXT, Peer
-from test.helpers import TIMEOUT, RecordingSocket, RecordingWebSocket, frame, read_exactly
+from test.helpers import (
+    TIMEOUT,
+    RecordingSocket,
+    RecordingWebSocket,
+    eventually,
+    frame,
+    read_exactly,
+)
 from ws4py.client import WebSocketBaseClient
 from ws4py.heartbeat import Pulse
 from ws4py.limits import Limits
@@ -30,10 +37,21 @@ class Beats(RecordingWebSocket):
     limits = Limits(heartbeat_timeout=0.2, high_water=1000, low_water=100)
 
 
-class Patient(Beats):
-    """For peers that live, on a machine that is busy: each test takes longer than this."""
+class Clock:
+    """A time that passes when a test says so, however long that takes."""
 
-    limits = Limits(heartbeat_timeout=1.0, high_water=1000, low_water=100)
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of all heartbeats."""
+    clock = Clock()
+    monkeypatch.setattr("ws4py.heartbeat.monotonic", clock)
+    return clock
 
 
 @pytest.fixture(params=["thread", "manager"])
@@ -43,7 +61,7 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     manager = WebSocketManager()
     manager.start()
 
-    def make(websocket_class: Any = Beats, frequency: float = 0.02) -> tuple[Any, Peer]:
+    def make(websocket_class: Any = Beats, frequency: float | None = 0.02) -> tuple[Any, Peer]:
         ours, theirs = socket.socketpair()
         ws = websocket_class(ours, heartbeat_freq=frequency)
         if request.param == "manager":
@@ -62,23 +80,28 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     manager.join(TIMEOUT)
 
 
-def test_pings_are_sent_and_answers_keep_it_alive(start: Start) -> None:
-    ws, peer = start(Patient)
-    for _ in range(60):
+def test_pings_are_sent_and_answers_keep_it_alive(start: Start, clock: Clock) -> None:
+    ws, peer = start()
+    assert ws.next_event() == ("opened",)
+    for _ in range(10):
         assert peer.message() == (PING, b"")
         peer.send(PONG)
+        assert ws.next_event() == ("pong", b"")
+        clock.now += 0.15
     assert not ws.terminated
 
 
-def test_any_byte_is_a_sign_of_life(start: Start) -> None:
-    ws, peer = start(Patient)
+def test_any_byte_is_a_sign_of_life(start: Start, clock: Clock) -> None:
+    ws, peer = start(frequency=None)
+    pulse = Pulse(ws, 0.02)
     whole = frame(TEXT, b"x" * 100)
-    pause = threading.Event()
-    for byte in whole[:40]:
+    for byte in whole[:10]:
+        assert pulse.beat() is not None
         peer.sock.sendall(bytes((byte,)))
-        pause.wait(0.04)
-    assert not ws.terminated
-    peer.sock.sendall(whole[40:])
+        eventually(lambda: ws._alive, "a byte is no sign of life")
+        clock.now += 0.3
+    assert pulse.beat() is not None
+    peer.sock.sendall(whole[10:])
     assert [ws.next_event(), ws.next_event()] == [("opened",), ("text", b"x" * 100)]
 
 
@@ -110,17 +133,17 @@ def send_much(ws: Any, size: int) -> None:
         return
 
 
-def test_progress_of_a_backlog_is_a_sign_of_life(start: Start) -> None:
-    ws, peer = start(Patient)
+def test_progress_of_a_backlog_is_a_sign_of_life(start: Start, clock: Clock) -> None:
+    ws, peer = start(frequency=None)
+    pulse = Pulse(ws, 0.02)
     sender = threading.Thread(target=send_much, args=(ws, 3_000_000))
     sender.start()
-    pause = threading.Event()
-    taken = 0
-    for _ in range(15):
-        taken += len(read_exactly(peer.sock, 150_000))
-        pause.wait(0.1)
-    assert not ws.terminated
-    read_exactly(peer.sock, 3_000_010 - taken)
+    for _ in range(5):
+        read_exactly(peer.sock, 500_000)  # more than the kernel has of it
+        eventually(lambda: ws._alive, "progress is no sign of life")
+        clock.now += 0.3
+        assert pulse.beat() is not None
+    assert len(read_exactly(peer.sock, 500_010)) == 500_010
     sender.join(TIMEOUT)
     assert not ws.terminated
 

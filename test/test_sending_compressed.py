@@ -327,6 +327,7 @@ def test_what_is_kept_for_the_next_message_is_let_go_of_when_that_is_long_in_com
     for _ in range(2):
         ws.send(LONG)
         eventually(lambda: ws._deflater._compressor is None, "it is still kept")  # type: ignore[union-attr]
+    ws._deflater.idle_release = None  # type: ignore[union-attr]
     ws.send(LONG)
     ws.send(LONG)
     messages: list[Message] = []
