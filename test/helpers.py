@@ -173,6 +173,23 @@ def eventually(condition: Callable[[], bool], what: str = "it did not happen") -
     raise AssertionError(what)
 
 
+@contextmanager
+def in_one_turn(manager: Any) -> Iterator[None]:
+    """Let all that is sent meanwhile be there, in its order, when the manager polls."""
+    begun, all_there = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        all_there.wait(TIMEOUT)
+
+    manager.loop.call_soon(wait)
+    assert begun.wait(TIMEOUT)
+    try:
+        yield
+    finally:
+        all_there.set()
+
+
 def descriptors() -> int:
     """Count the open descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))

@@ -19,6 +19,7 @@ from test.helpers import (
     echo_server,
     eventually,
     frame,
+    in_one_turn,
     raw_connection,
     read_exactly,
     read_to_end,
@@ -34,19 +35,11 @@ ANSWERS = b"\x81\x011\x81\x012"
 MESSAGE = frame(2, b"x" * 16)
 
 
-def in_one_turn(manager: WebSocketManager, *incoming: tuple[Any, bytes]) -> None:
-    """Let all of it be there, in that order, when the manager polls."""
-    begun, all_there = threading.Event(), threading.Event()
+class InOneTurn(EchoWebSocket):
+    """Handles in one turn what came together, however slow the machine is."""
 
-    def wait() -> None:
-        begun.set()
-        all_there.wait(TIMEOUT)
-
-    manager.loop.call_soon(wait)
-    assert begun.wait(TIMEOUT)
-    for peer, data in incoming:
-        peer.sendall(data)
-    all_there.set()
+    def _goes_on(self, took: float) -> bool:
+        return super()._goes_on(0.0)
 
 
 def test_slow_callbacks_of_others_keep_no_answer_waiting(
@@ -60,7 +53,7 @@ def test_slow_callbacks_of_others_keep_no_answer_waiting(
             elif b"slow" in order:
                 arrived.append(read_exactly(quick, len(ANSWERS)))
 
-    class Quick(EchoWebSocket):
+    class Quick(InOneTurn):
         def received_message(self, message: Any) -> None:
             order.append(message.data)
             super().received_message(message)
@@ -70,9 +63,10 @@ def test_slow_callbacks_of_others_keep_no_answer_waiting(
     _, quick = connect(Quick)
     others = [connect(Slow)[1] for _ in range(2)]
     quick.settimeout(1)
-    in_one_turn(
-        manager, (quick, TWO), (others[0], frame(1, b"slow")), (others[1], frame(1, b"after"))
-    )
+    with in_one_turn(manager):
+        quick.sendall(TWO)
+        others[0].sendall(frame(1, b"slow"))
+        others[1].sendall(frame(1, b"after"))
     eventually(lambda: len(order) == 4)
     assert order == [b"1", b"2", b"slow", b"after"]
     eventually(lambda: arrived == [ANSWERS])
@@ -89,11 +83,15 @@ def test_what_a_slow_callback_has_delayed_once_is_answered_before_the_next(
                 arrived.append(read_exactly(peer, len(ANSWERS)))
 
     arrived: list[bytes] = []
-    _, peer = connect(EchoWebSocket)
+    _, peer = connect(InOneTurn)
     _, other = connect(Slow)
-    in_one_turn(manager, (peer, TWO), (other, frame(1, b"slow")))
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        other.sendall(frame(1, b"slow"))
     assert read_exactly(peer, len(ANSWERS)) == ANSWERS
-    in_one_turn(manager, (peer, TWO), (other, frame(1, b"waits for the answers")))
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        other.sendall(frame(1, b"waits for the answers"))
     eventually(lambda: arrived == [ANSWERS])
 
 
@@ -105,15 +103,17 @@ def test_answers_leave_before_a_callback_serves_its_manager(
             manager.loop.run(lambda: not done)
             self.send("served")
 
-    class Echo(EchoWebSocket):
+    class Goes(InOneTurn):
         def received_message(self, message: Any) -> None:
             super().received_message(message)
             done.append(True) if message.data == b"go on" else None
 
     done: list[bool] = []
-    _, peer = connect(Echo)
+    _, peer = connect(Goes)
     _, other = connect(Serves)
-    in_one_turn(manager, (peer, TWO), (other, frame(1, b"serve")))
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        other.sendall(frame(1, b"serve"))
     assert read_exactly(peer, len(ANSWERS)) == ANSWERS
     peer.sendall(frame(1, b"go on"))
     assert read_exactly(other, 8) == b"\x81\x06served"
@@ -136,9 +136,11 @@ def test_answers_leave_before_what_another_does_to_their_connection(
                 "stop": manager.stop,
             }[how]()
 
-    ws, peer = connect(EchoWebSocket)
+    ws, peer = connect(InOneTurn)
     _, other = connect(Other)
-    in_one_turn(manager, (peer, TWO), (other, frame(1, b"do it")))
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        other.sendall(frame(1, b"do it"))
     assert read_exactly(peer, len(ANSWERS)) == ANSWERS
     if how == "close":
         assert read_exactly(peer, 4) == b"\x88\x02\x0f\xa0"
@@ -217,7 +219,7 @@ def test_what_others_send_meanwhile_lets_no_answers_pile_up(
 
 @pytest.mark.parametrize("who", ["its own", "another's"])
 def test_answers_leave_before_a_callback_ends_the_program(who: str) -> None:
-    class Exits(EchoWebSocket):
+    class Exits(InOneTurn):
         def received_message(self, message: Any) -> None:
             if message.data == b"exit":
                 sys.exit()
@@ -254,7 +256,7 @@ def test_ctrl_c_between_two_connections_answers_leaves_none_out() -> None:
     pairs[1] = (Interrupted(fileno=pairs[1][0].detach()), pairs[1][1])
     for ours, theirs in pairs:
         theirs.settimeout(TIMEOUT)
-        manager.add(EchoWebSocket(ours))
+        manager.add(InOneTurn(ours))
         theirs.sendall(TWO)
     with pytest.raises(KeyboardInterrupt):
         manager.run()
@@ -308,7 +310,7 @@ def test_a_callback_may_send_and_leave_its_manager(manager: WebSocketManager, co
 def test_one_that_another_manager_is_serving_sends_for_itself(
     manager: WebSocketManager, connect: Any
 ) -> None:
-    class Pours(WebSocket):
+    class Pours(InOneTurn):
         def received_message(self, message: Any) -> None:
             if elsewhere.loop.is_current:
                 if message.data == b"1":
@@ -335,7 +337,9 @@ def test_one_that_another_manager_is_serving_sends_for_itself(
     _, other = connect(Moves)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     ws.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    in_one_turn(manager, (peer, TWO), (other, frame(1, b"move")))
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        other.sendall(frame(1, b"move"))
     assert len(read_exactly(peer, len(ANSWERS) + 60_000)) == len(ANSWERS) + 60_000
     elsewhere.stop()
     elsewhere.join(TIMEOUT)
@@ -375,11 +379,13 @@ def test_a_class_that_drives_its_connection_finds_its_answers_sent(
     def overriding(self: Any, *arguments: Any) -> Any:
         return getattr(EchoWebSocket, name)(self, *arguments)
 
-    _, peer = connect(type("Drives", (EchoWebSocket,), {name: overriding}))
+    _, peer = connect(type("Drives", (InOneTurn,), {name: overriding}))
     looking, other = connect(Looks)
     got: list[bytes] = []
     looking.sees = lambda _: got.append(read_exactly(peer, len(ANSWERS)))
-    in_one_turn(manager, (peer, TWO), (other, frame(1, b"look")))
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        other.sendall(frame(1, b"look"))
     eventually(lambda: got == [ANSWERS])
 
 
@@ -414,7 +420,7 @@ def test_one_that_leaves_its_manager_for_a_thread_waits_for_no_peer(
 
 
 def test_what_a_callback_has_another_websocket_process_is_answered_at_once(connect: Any) -> None:
-    ws, peer = connect(EchoWebSocket)
+    ws, peer = connect(InOneTurn)
     looking, other = connect(Looks)
     got: list[bytes] = []
 
@@ -431,7 +437,7 @@ def test_what_a_callback_has_another_websocket_process_is_answered_at_once(conne
 def test_a_connection_that_follows_one_whose_peer_is_gone_is_whole(
     manager: WebSocketManager, connect: Any, ends: bool
 ) -> None:
-    class Again(EchoWebSocket):
+    class Again(InOneTurn):
         def process(self, data: bytes) -> bool:
             return super().process(data) and not ends
 
@@ -444,9 +450,9 @@ def test_a_connection_that_follows_one_whose_peer_is_gone_is_whole(
     told: list[int] = []
     new = socket.socketpair()
     _, peer = connect(Again)
-    manager.loop.call_soon(lambda: threading.Event().wait(0.05))
-    peer.sendall(TWO)
-    peer.close()
+    with in_one_turn(manager):
+        peer.sendall(TWO)
+        peer.close()
     eventually(lambda: bool(told))
     with new[1]:
         new[1].settimeout(TIMEOUT)

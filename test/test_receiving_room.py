@@ -20,6 +20,7 @@ from test.helpers import (
     RecordingWebSocket,
     eventually,
     frame,
+    in_one_turn,
     read_exactly,
     read_to_end,
 )
@@ -178,9 +179,9 @@ def test_two_that_are_ready_together_answer_all_that_came_together(
     manager: WebSocketManager, connect: Any
 ) -> None:
     peers = [connect(EchoWebSocket)[1] for _ in range(3)]
-    manager.loop.call_soon(lambda: threading.Event().wait(0.02))
-    for peer in peers:
-        peer.sendall(TWO)
+    with in_one_turn(manager):
+        for peer in peers:
+            peer.sendall(TWO)
     for peer in peers:
         assert read_exactly(peer, 6) == b"\x81\x011\x81\x012"
 

@@ -8,7 +8,14 @@ from typing import Any
 
 from test.aio import TEXT, on_loops, peer_of, serving
 from test.aio import eventually as eventually_here
-from test.helpers import RecordingSocket, RecordingWebSocket, eventually, frame, read_exactly
+from test.helpers import (
+    RecordingSocket,
+    RecordingWebSocket,
+    eventually,
+    frame,
+    in_one_turn,
+    read_exactly,
+)
 from ws4py._asgi import Host
 from ws4py._asyncio import WebSockets
 from ws4py.heartbeat import Pulse
@@ -44,9 +51,9 @@ def test_messages_that_came_together_do_not_keep_a_managers_others_waiting(
 
     _, first = connect(Handler)
     _, second = connect(Handler)
-    manager.loop.call_soon(lambda: time.sleep(0.02))  # so that both are there when it polls
-    first.sendall(b"".join(frame(1, text.encode()) for text in MESSAGES))
-    second.sendall(frame(1, b"b"))
+    with in_one_turn(manager):
+        first.sendall(b"".join(frame(1, text.encode()) for text in MESSAGES))
+        second.sendall(frame(1, b"b"))
     eventually(lambda: len(Handler.handled) == 6)
     check(Handler.handled)
 
@@ -90,9 +97,9 @@ def test_fragments_that_are_sent_between_two_turns_keep_nothing_waiting(
     waited: list[bool] = []
     first, peer = connect(First)
     _, other = connect(Second)
-    manager.loop.call_soon(lambda: time.sleep(0.02))  # so that both are there when it polls
-    peer.sendall(b"".join(frame(1, text.encode()) for text in MESSAGES))
-    other.sendall(frame(1, b"now"))
+    with in_one_turn(manager):
+        peer.sendall(b"".join(frame(1, text.encode()) for text in MESSAGES))
+        other.sendall(frame(1, b"now"))
     assert read_exactly(peer, 12) == b"\x01\x03to \x80\x05first"
     eventually(lambda: First.handled == MESSAGES)
     assert waited == [True]
