@@ -187,10 +187,20 @@ def is_beginning(wire: Wire) -> None:
             break
 
 
+def live(*wires: Wire) -> None:
+    """Show the target's heartbeat that these live, however long what is done meanwhile takes."""
+    for wire in wires:
+        wire.send_frame(PONG)
+
+
 @attack(ISOLATION, "RFC 6455 5.5.1 and 7.1.1")
 def two_hundred_peers_that_close_at_once_are_answered(target: Target) -> None:
     with ExitStack() as stack:
-        wires = [stack.enter_context(target.open()) for _ in range(200)]
+        wires: list[Wire] = []
+        for number in range(200):
+            wires.append(stack.enter_context(target.open()))
+            if number % 25 == 0:
+                live(*wires)
         for wire in wires:
             wire.send_close(1001)
         target.echo()
@@ -204,10 +214,13 @@ def two_hundred_peers_that_vanish_at_once_harm_nobody(target: Target) -> None:
     with ExitStack() as stack:
         wires = [stack.enter_context(target.open()) for _ in range(200)]
         with target.open() as other:
-            for wire in wires:
+            for number, wire in enumerate(wires):
+                if number % 25 == 0:
+                    live(other)
                 with suppress(ConnectionError):  # It has been idle for long, on a slow machine.
                     wire.send(wire.build(BINARY, b"x" * SIZE) * 2)
                 wire.reset()
+            live(other)
             target.echo()
             other.echo()
             other.leave()
