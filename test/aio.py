@@ -12,7 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
-from test.helpers import HANDSHAKE, KEY, TIMEOUT, frame
+from test.helpers import HANDSHAKE, KEY, TIMEOUT, frame, unmasked
 from ws4py.handshake import accept_token
 from ws4py.server.asyncioserver import WebSocketServer, serve
 
@@ -93,7 +93,7 @@ class Peer:
         key = await self.reader.readexactly(4) if head[1] & 0x80 else b""
         payload = await self.reader.readexactly(length)
         if key:
-            payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+            payload = unmasked(payload, key)
         return head[0] >> 7, head[0] & 0xF, payload
 
     async def message(self) -> tuple[int, bytes]:

@@ -31,6 +31,13 @@ def frame(opcode: int, payload: bytes = b"", fin: int = 1, key: bytes | None = K
     return Frame(opcode, payload, key, fin).build()
 
 
+def unmasked(payload: bytes, key: bytes) -> bytes:
+    """Unmask a payload, with nothing of what is tested."""
+    keys = (key * (len(payload) // 4 + 1))[: len(payload)]
+    both = int.from_bytes(payload, "big") ^ int.from_bytes(keys, "big")
+    return both.to_bytes(len(payload), "big")
+
+
 def whole(data: bytes) -> list[bytes]:
     """Feed everything at once."""
     return [data]

@@ -34,6 +34,7 @@ from test.helpers import (
     eventually,
     frame,
     read_exactly,
+    unmasked,
 )
 from ws4py.handshake import accept_token
 from ws4py.messaging import Message
@@ -99,7 +100,7 @@ class Peer:
         payload = read_exactly(self.sock, length)
         assert len(payload) == length, "the connection ended within a frame"
         if key:
-            payload = bytes(byte ^ key[i % 4] for i, byte in enumerate(payload))
+            payload = unmasked(payload, key)
         return head[0], payload
 
     def frame(self) -> tuple[int, int, bytes]:
