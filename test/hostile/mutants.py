@@ -310,7 +310,7 @@ def lock_removed() -> None:
 
 @mutant(ISOLATION, "a slow reader of broadcasts", engine="gunicorn-gthread")
 def broadcasts_wait() -> None:
-    without(write_timeout=None)  # It waits for as long as it takes.
+    without(write_timeout=None, heartbeat_timeout=None)  # It waits for as long as it takes.
     sending.broadcasting = nullcontext  # type: ignore[assignment]
 
 
