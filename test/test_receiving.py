@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from test.helpers import TIMEOUT, RecordingSocket, eventually, frame, read_exactly
+from test.helpers import TIMEOUT, RecordingSocket, eventually, frame, read_exactly, unmasked
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.websocket import WebSocket
@@ -98,14 +98,10 @@ def test_chunks_may_be_cut_anywhere(traffic: list[Sent], cuts: list[int], gather
 
 def answer_to(sent: Sent) -> bytes:
     if sent.seen is None:  # a Ping
-        payload = unmasked(sent.data)
+        payload = unmasked(sent.data[6:], sent.data[2:6])
         return b"\x8a" + bytes([len(payload)]) + payload
     kind, payload = sent.seen
     return b"" if kind == "pong" else frame(1 if kind == "text" else 2, payload, key=None)
-
-
-def unmasked(ping: bytes) -> bytes:
-    return bytes(byte ^ ping[2 + at % 4] for at, byte in enumerate(ping[6:]))
 
 
 @given(TRAFFIC, CUTS)

@@ -19,7 +19,7 @@ from wsgiref.simple_server import make_server
 
 import pytest
 
-from test.helpers import TIMEOUT, RecordingWebSocket, read_exactly
+from test.helpers import TIMEOUT, RecordingWebSocket, read_exactly, unmasked
 from ws4py.manager import WebSocketManager
 from ws4py.server.wsgirefserver import WebSocketWSGIRequestHandler, WSGIServer
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
@@ -102,10 +102,7 @@ def read_frame(sock: socket.socket) -> Seen:
     if size > 125:
         size = int.from_bytes(read_exactly(sock, 2 if size == 126 else 8), "big")
     key = read_exactly(sock, 4) if second & 0x80 else bytes(4)
-    payload = read_exactly(sock, size)
-    mask = int.from_bytes((key * (size // 4 + 1))[:size], "big")
-    plain = (int.from_bytes(payload, "big") ^ mask).to_bytes(size, "big")
-    return Seen(first >> 7, first & 0x0F, plain)
+    return Seen(first >> 7, first & 0x0F, unmasked(read_exactly(sock, size), key))
 
 
 def close_code(seen: Seen) -> int:
