@@ -138,6 +138,7 @@ def test_progress_of_a_backlog_is_a_sign_of_life(start: Start, clock: Clock) -> 
     pulse = Pulse(ws, 0.02)
     sender = threading.Thread(target=send_much, args=(ws, 3_000_000))
     sender.start()
+    eventually(lambda: len(ws._outgoing) > 0, "nothing was queued")  # While nobody reads.
     for _ in range(5):
         read_exactly(peer.sock, 500_000)  # more than the kernel has of it
         eventually(lambda: ws._alive, "progress is no sign of life")
