@@ -79,8 +79,9 @@ wsaccel: wstest  ## run the tests of what masks, and Autobahn's core, with wsacc
 	WS4PY_PURE=1 .venv-wsaccel/bin/python -m pytest -ra $(SEVERAL) $(MASKS) \
 		-m '$(UNIT) or wsaccel' $(PYTEST_ARGS)
 
-# In pure Python, since what is compiled takes the place of lines of Python.
-MEASURED := WS4PY_PURE=1 $(BIN)/python -m coverage
+# In pure Python, since what is compiled takes the place of lines of Python; which are watched, and
+# so take several times as long.
+MEASURED := WS4PY_PURE=1 WS4PY_TEST_TIMEOUT_SCALE=5 $(BIN)/python -m coverage
 
 coverage: venv  ## measure which lines and branches the unit tests reach, and demand 98 % of them
 	$(BIN)/python -m coverage erase

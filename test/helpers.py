@@ -16,8 +16,10 @@ from ws4py.framing import Frame
 from ws4py.server.standalone import WebSocketServer
 from ws4py.websocket import EchoWebSocket, WebSocket
 
-#: Seconds that a test waits for something that has to come. Generous; scaled on slow machines.
-TIMEOUT = 20.0 * float(os.environ.get("WS4PY_TEST_TIMEOUT_SCALE", "1"))
+#: How many times slower than usual the machine may be, or what watches the tests makes it.
+SCALE = float(os.environ.get("WS4PY_TEST_TIMEOUT_SCALE", "1"))
+#: Seconds that a test waits for something that has to come. Generous.
+TIMEOUT = 20.0 * SCALE
 
 KEY = b"\x11\x22\x33\x44"
 HANDSHAKE = (

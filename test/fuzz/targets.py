@@ -17,6 +17,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any, Callable
 
+from test.helpers import SCALE
 from ws4py._body import BodyReader
 from ws4py.client import WebSocketBaseClient
 from ws4py.exc import HandshakeError
@@ -361,9 +362,9 @@ def fuzz_length(data: bytes) -> None:
     expect(process_time() - start < SECONDS, f"{len(repeated)} bytes take too long")
 
 
-#: Seconds of the processor's time. What takes linear time is far below, also when it is watched;
-#: a pattern that tries all ways to cut 32 KiB in two takes four.
-SECONDS = 1.5
+#: Seconds of the processor's time. What takes linear time is far below; a pattern that tries all
+#: ways to cut 32 KiB in two takes four.
+SECONDS = 1.5 * SCALE
 #: Bytes that a Stream may hold in its turn, behind a limit of 1000, with 1024 that just came; and
 #: where it inflates them, which it does in pieces of 64 KiB, with a window of 32 KiB.
 HELD, HELD_INFLATED = 16 * 1024, 256 * 1024
