@@ -143,3 +143,15 @@ def test_tls_may_take_as_long_as_the_client_allows(
         finally:
             late.set()
             thread.join(TIMEOUT)
+
+
+@pytest.mark.parametrize("client_class", [WebSocketClient, TornadoWebSocketClient])
+def test_the_zone_of_an_address_is_not_lost(client_class: Any) -> None:
+    async def main() -> None:
+        await client_class("ws://[fe80::1%25lo]:9/", open_timeout=TIMEOUT).connect()
+
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+        expected = sock.connect_ex(socket.getaddrinfo("fe80::1%lo", 9)[0][4])
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - what it is depends on the machine
+        asyncio.run(main())
+    assert raised.value.errno == expected

@@ -205,8 +205,9 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
         addresses = await _resolve(loop, self.host, self.port or 0)
         for left in range(len(addresses), 1, -1):
             try:
+                seconds = deadline.left(left)
                 connecting = _connect(loop, conversation, addresses[-left], options)
-                return await within(deadline.left(left), connecting)
+                return await within(seconds, connecting)
             except ssl.SSLError:
                 raise
             except OSError as error:
@@ -225,7 +226,9 @@ async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> lis
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(str(address[0]), port) for *_, address in found]
+    # With the zone of an IPv6 address, which stands beside its text in what is found.
+    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    return [(socket.getnameinfo(address, numeric)[0], port) for *_, address in found]
 
 
 async def _connect(
