@@ -115,7 +115,7 @@ def test_a_peer_that_takes_some_now_and_then_is_waited_for(connect: Any) -> None
 
 def test_a_time_that_is_lifted_meanwhile_does_not_count(connect: Any) -> None:
     ws, peer = connect(Hasty)
-    ws.limits = Limits(write_timeout=1, max_queue=None)
+    ws.limits = Limits(write_timeout=2, max_queue=None)
     broadcast([ws], MUCH, binary=True)
     eventually(lambda: ws._drain_timer is not None)
     ws.limits = Limits(write_timeout=None, max_queue=None)

@@ -394,8 +394,8 @@ def test_a_peer_that_does_not_finish_its_request_is_dropped(
 def test_the_deadline_of_a_request_does_not_end_a_websocket(
     serve: Serve, made: Queue[Any], hub: Hub
 ) -> None:
-    with peer_of(serve(open_timeout=1)) as peer:
-        hub.call(gevent.sleep, 1.2)
+    with peer_of(serve(open_timeout=2)) as peer:
+        hub.call(gevent.sleep, 2.2)
         peer.send(TEXT, b"hello")
         assert peer.message() == (TEXT, b"hello")
 
