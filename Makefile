@@ -70,8 +70,8 @@ unit: venv  ## run the tests that need nothing but Python
 
 # What masks, or stands upon that.
 MASKS := test/test_wsaccel.py test/test_masking*.py test/test_framing*.py test/test_messaging.py \
-	test/test_streaming*.py test/test_utf8validator.py test/test_receiving*.py test/test_sending*.py \
-	test/test_websocket*.py test/test_snippets*.py test/regressions test/autobahn/test_autobahn.py
+	test/test_streaming*.py test/test_receiving*.py test/test_websocket*.py \
+	test/autobahn/test_autobahn.py
 
 # In pure Python, so that wsaccel is what masks, and not our own compiled module.
 wsaccel: wstest  ## run the tests of what masks, and Autobahn's core, with wsaccel
@@ -92,6 +92,9 @@ coverage: venv  ## measure which lines and branches the unit tests reach, and de
 coverage-own: venv  ## demand that each module of the core is reached by its own tests (MODULES=framing)
 	$(BIN)/python -m test.own_coverage $(MODULES)
 
+# Engines of the conformance class that are driven, or served, as another of them is.
+TWINS := test_conformance and (werkzeug or cheroot or hypercorn or uvloop or tornado-client or [run-)
+
 # What the middle Pythons run of the unit tests: what may differ between them. See CONTRIBUTING.md.
 QUICK := --ignore-glob='test/test_snippets*' --ignore-glob='test/test_cli*' \
 	--ignore-glob='test/test_draining*' --ignore-glob='test/test_chat*' \
@@ -102,12 +105,14 @@ QUICK := --ignore-glob='test/test_snippets*' --ignore-glob='test/test_cli*' \
 	--ignore=test/fuzz
 
 quick: venv  ## run the unit tests that may differ from one Python to another
-	$(PYTEST) $(SEVERAL) $(QUICK) -m '$(UNIT)' $(PYTEST_ARGS)
+	$(PYTEST) $(SEVERAL) $(QUICK) -k 'not (wss and $(TWINS))' -m '$(UNIT)' $(PYTEST_ARGS)
 
 # What meets an engine.
 ENGINES := test/test_conformance.py test/test_cherrypy*.py test/test_gevent*.py test/test_tornado*.py \
 	test/test_asgi*.py test/test_asyncio*.py test/test_wsgi*.py test/test_environs.py \
 	test/test_draining_engines.py test/test_strict_heads.py test/test_send_at_once.py test/test_cli.py
+# And of that, what needs the standard library alone.
+NO_ENGINE := test_conformance and (standalone or wsgiref or [asyncio or threaded or managed or [run-)
 
 # PyPy starts programs slowly, and has little time to compile what a test runs once.
 BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/test_utf8validator.py \
@@ -117,15 +122,16 @@ BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/t
 	test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
 	test/test_conformance.py
 
-brief: venv  ## run the unit tests of the core, and every engine's conformance over ws
-	$(PYTEST) $(SEVERAL) $(BRIEF) -k 'not wss' -m '$(UNIT)' $(PYTEST_ARGS)
+brief: venv  ## run the unit tests of the core, and conformance over ws
+	$(PYTEST) $(SEVERAL) $(BRIEF) -k 'not wss and not ($(TWINS))' -m '$(UNIT)' $(PYTEST_ARGS)
 
 # With the oldest releases that are supported of all engines, on a Python that they install on.
 oldest:  ## run the unit tests with the oldest releases of the engines (PYTHON=python3.9)
 	test -x .venv-oldest/bin/pip || $(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint test/oldest.txt --editable '.[test,wsaccel]'
-	.venv-oldest/bin/python -m pytest -ra $(SEVERAL) $(ENGINES) -m '$(UNIT)' $(PYTEST_ARGS)
+	.venv-oldest/bin/python -m pytest -ra $(SEVERAL) $(ENGINES) -k 'not ($(NO_ENGINE))' -m '$(UNIT)' \
+		$(PYTEST_ARGS)
 
 package: venv  ## build the sdist and two wheels, compiled and pure, and check them
 	rm -rf dist
