@@ -30,8 +30,8 @@ class Push:
         #: Bytes that were taken.
         self.taken = 0
 
-    def until_refused(self) -> bool:
-        """Send until nothing more is taken; say whether something is left."""
+    def until_refused(self, quiet: float = QUIET) -> bool:
+        """Send until nothing is taken for ``quiet`` seconds; say whether something is left."""
         sock = self._wire.sock
         sock.settimeout(0)
         poll = select.poll()
@@ -40,7 +40,7 @@ class Push:
             try:
                 sent = sock.send(self._part)
             except BlockingIOError:
-                if not poll.poll(1000 * QUIET):
+                if not poll.poll(1000 * quiet):
                     return True
             else:
                 self.taken += sent
