@@ -39,6 +39,10 @@ def left(deadline: float) -> float:
     return max(min(deadline - time.monotonic(), _longest), 0.001)
 
 
+class CutOff(AssertionError):
+    """The connection has ended before all has come that was to come."""
+
+
 class Frame(NamedTuple):
     """A frame that has come."""
 
@@ -248,9 +252,8 @@ class Wire:
                     f"nothing more came after {bytes(self._data[:99])!r}"
                 ) from None
             if not data:
-                assert at_end and not self._data, (
-                    f"an end within a frame: {bytes(self._data[:99])!r}"
-                )
+                if not at_end or self._data:
+                    raise CutOff(f"an end within a frame: {bytes(self._data[:99])!r}")
                 return False
             self._data += data
         return True
