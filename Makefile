@@ -70,7 +70,7 @@ unit: venv  ## run the tests that need nothing but Python
 
 # What masks, or stands upon that.
 MASKS := test/test_wsaccel.py test/test_masking*.py test/test_framing*.py test/test_messaging.py \
-	test/test_streaming*.py test/test_receiving*.py test/test_websocket*.py \
+	test/test_streaming*.py test/test_receiving*.py test/test_sending*.py test/test_websocket*.py \
 	test/autobahn/test_autobahn.py
 
 # In pure Python, so that wsaccel is what masks, and not our own compiled module.
