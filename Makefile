@@ -24,6 +24,8 @@ TARGETS ?= stream inflate request response extensions lists url length
 ENGINE ?= standalone
 
 BIN := $(VENV)/bin
+# The pip that comes with an old Python takes twice as long as today's.
+CREATE := $(PYTHON) -m venv --upgrade-deps
 PYTEST := $(BIN)/python -m pytest -ra
 # Unit tests wait for sockets and programs, more than they compute.
 SEVERAL := -n 4 --dist loadgroup --no-loadscope-reorder
@@ -44,7 +46,7 @@ demo:  ## start the example chat, which prints its address (needs only Python)
 venv: $(VENV)/.installed  ## create the environment, again when what it is made of changes
 
 $(VENV)/.installed: pyproject.toml setup.py speedups/*
-	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(CREATE) $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(FOR)$(EXTRAS)]'
 	@touch $@
 
@@ -131,7 +133,7 @@ brief: venv  ## run the unit tests of the core, and conformance over ws
 
 # With the oldest releases that are supported of all engines, on a Python that they install on.
 oldest:  ## run the unit tests with the oldest releases of the engines (PYTHON=python3.9)
-	test -x .venv-oldest/bin/pip || $(PYTHON) -m venv .venv-oldest
+	test -x .venv-oldest/bin/pip || $(CREATE) .venv-oldest
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint test/oldest.txt --editable '.[test,wsaccel]'
 	.venv-oldest/bin/python -m pytest -ra $(SEVERAL) $(ENGINES) -k 'not ($(NO_ENGINE))' -m '$(UNIT)' \
