@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 
 from test.engines.gevent_ import Hub
 from test.helpers import TIMEOUT, RecordingWebSocket
-from ws4py._gevent import HubPoller
+from ws4py._gevent import GreenletDriver, HubPoller, make_poller
 from ws4py.manager import WebSocketManager
 from ws4py.server import geventserver
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
@@ -157,6 +159,51 @@ def test_the_poller_of_the_hub_waits_no_longer_than_it_is_told(poller: Any) -> N
     began = time.monotonic()
     assert hub.call(poller.poll_events, 0.1) == []
     assert time.monotonic() - began >= 0.09
+
+
+def test_a_released_poller_of_the_hub_polls_nothing(poller: Any) -> None:
+    hub, poller, _, theirs = poller
+    theirs.send(b"x")
+    hub.call(poller.release)
+    assert hub.call(poller.poll_events, TIMEOUT) == []
+    assert hub.call(poller.poll_events) == []
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="no epoll")
+@pytest.mark.parametrize(
+    ("missing", "expected"), [((), "HubPoller"), (("epoll", "kqueue"), "SelectPoller")]
+)
+def test_where_there_is_no_epoll_it_is_polled_by_what_there_is(
+    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], expected: str
+) -> None:
+    for name in missing:
+        monkeypatch.delattr(select, name, raising=False)
+    poller = make_poller()
+    assert type(poller).__name__ == expected
+    poller.release()
+
+
+def test_a_call_that_another_thread_cancels_at_the_moment_it_is_due_is_not_made() -> None:
+    made: list[str] = []
+    done = threading.Event()
+
+    def cancel(call: Any) -> None:
+        thread = threading.Thread(target=call.cancel)
+        thread.start()
+        thread.join(TIMEOUT)
+
+    def schedule() -> None:
+        driver, timer = GreenletDriver(), gevent.get_hub().loop.timer(0.01)
+        # Both are due in the same turn of the loop, this one first.
+        timer.start(lambda: cancel(call))
+        call = driver.call_later(0.02, lambda: made.append("cancelled"))
+        driver.call_later(0.03, lambda: (made.append("next"), timer.close(), done.set()))
+        time.sleep(0.1)  # The hub, too.
+
+    with Hub() as hub:
+        hub.call(schedule)
+        assert done.wait(TIMEOUT)
+    assert made == ["next"]
 
 
 def test_a_pool_runs_and_clears_the_websockets_it_tracks() -> None:
