@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import threading
@@ -12,6 +13,8 @@ from pathlib import Path
 from queue import Queue
 from time import monotonic
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+from wsgiref.simple_server import make_server as make_foreign
 
 import cherrypy
 import pytest
@@ -20,7 +23,7 @@ from cherrypy import _cpserver
 from cherrypy.process.servers import ServerAdapter
 from cherrypy.process.wspbus import Bus
 
-from test.conformance import TEXT, Echo, Link, Peer, read_head
+from test.conformance import BINARY, TEXT, Echo, Link, Peer, read_head
 from test.conformance.closing import Closing
 from test.conformance.ending import Ending
 from test.conformance.engine import Row
@@ -142,6 +145,35 @@ def test_a_callback_that_does_not_return_does_not_hold_the_end_up_for_ever(
         answer_close(peer)
 
 
+def test_a_websocket_that_comes_after_the_end_of_the_plugin_is_dropped(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server, as it stops, waits for the page that accepts it; the plugin does not."""
+
+    class Slow:
+        @cherrypy.expose
+        def default(self) -> None:
+            made.put(cherrypy.request.ws_handler)
+            begun.set()
+            manager = plugin.manager
+            eventually(lambda: not manager.is_alive(), "the manager goes on")
+
+    made: Queue[Any] = Queue()
+    begun = threading.Event()
+    monkeypatch.setattr(cherrypyserver, "_HURRY", 0.05)
+    plugin = WebSocketPlugin(None)
+    caplog.set_level(logging.INFO, "ws4py")
+    with serving(application(Slow(), handler_cls=Handler), plugin) as server:
+        with socket.create_connection(("127.0.0.1", port_of(server)), TIMEOUT) as sock:
+            sock.sendall(HANDSHAKE)
+            assert begun.wait(TIMEOUT)
+            plugin.bus.stop()
+            assert read_head(sock).startswith(b"HTTP/1.1 101 ")
+            assert read_to_end(sock) == b""
+        assert made.get(timeout=TIMEOUT).all_events() == [("closed", 1006, "Going away")]
+    assert "It came too late" in caplog.text
+
+
 def test_a_bus_that_is_started_again_serves_with_a_new_manager() -> None:
     plugin = WebSocketPlugin(None)
     with serving(echo_app(), plugin) as server:
@@ -258,6 +290,48 @@ def test_a_server_adapter_around_a_cheroot_server_serves_websockets() -> None:
         converse(connect(adapter.bound_addr[1]))
 
 
+class Foreign(WSGIServer):
+    """A server that is not cheroot's, as a ServerAdapter starts and stops one."""
+
+    ready = True
+
+    def start(self) -> None:
+        self.serve_forever(0.01)
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Quiet(WSGIRequestHandler):
+    """Logs no request."""
+
+    def log_message(self, *_arguments: Any) -> None:
+        pass
+
+
+def test_a_server_that_is_not_cheroots_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Pages(Root):
+        @cherrypy.expose
+        def page(self) -> str:
+            return "a page"
+
+    foreign = make_foreign("127.0.0.1", 0, application(Pages(), "/ws"), Foreign, Quiet)
+    adapter = ServerAdapter(None, foreign, foreign.server_address)
+    server = make_server(echo_app())
+    with running(adapter, Adapter(None, server), WebSocketPlugin(None)):
+        assert not hasattr(foreign, "ConnectionClass")
+        port = foreign.server_address[1]
+        with socket.create_connection(("127.0.0.1", port), TIMEOUT) as sock:
+            sock.sendall(b"GET /page HTTP/1.0\r\n\r\n")
+            assert read_to_end(sock).endswith(b"\r\n\r\na page")
+        sock, head = raw_connection(port, HANDSHAKE.replace(b"GET / ", b"GET /ws "))
+        sock.close()
+        assert head.split(b" ")[1] == b"500"
+        assert "no websocket can take this connection over" in caplog.text
+        converse(connect(port_of(server)))  # The other one of that bus serves them.
+
+
 def test_a_server_on_a_unix_socket_serves_websockets(tmp_path: Path) -> None:
     server = _cpserver.Server()
     server.socket_file = str(tmp_path / "cherrypy.sock")
@@ -326,6 +400,16 @@ class TestPyOpenSSL(Messages, Closing, Failing, Ending, Serving, Row):
         assert ws._is_secure
         socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
         assert ws.all_events()[-1][:2] == ("closed", 1006)
+
+    def test_a_peer_that_reads_late_gets_all_that_was_sent(self, link: Link) -> None:
+        ws, peer = link()
+        message = bytes(range(256)) * 80_000
+        ws.send(message, binary=True)
+        assert ws._queued > 0
+        assert peer.message() == (BINARY, message)
+        eventually(lambda: ws._queued == 0, "the queue was not sent")
+        ws.send("and then this")
+        assert peer.message() == (TEXT, b"and then this")
 
     def test_what_the_peer_says_of_its_end_ends_the_connection(self, link: Link) -> None:
         ws, peer = link()
