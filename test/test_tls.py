@@ -87,6 +87,23 @@ def test_cert_none_turns_verification_off(server: WebSocketServer) -> None:
     assert echoes(Client(url_of(server), ssl_options={"cert_reqs": ssl.CERT_NONE}))
 
 
+def test_an_ssl_version_is_ignored_and_the_best_one_used(
+    server: WebSocketServer, ca_certs: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Notes(Client):
+        version: str | None = None
+
+        def opened(self) -> None:
+            self.version = self.sock.version()
+            super().opened()
+
+    options = {"ca_certs": ca_certs, "ssl_version": ssl.PROTOCOL_TLSv1_2}
+    client = Notes(url_of(server), ssl_options=options)
+    assert echoes(client)
+    assert "ssl_version is ignored" in caplog.text
+    assert client.version == "TLSv1.3"
+
+
 def test_a_context_is_used_as_it_is(server: WebSocketServer, client_tls: ssl.SSLContext) -> None:
     assert echoes(Client(url_of(server), ssl_context=client_tls))
 
