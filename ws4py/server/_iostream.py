@@ -34,12 +34,12 @@ async def adopt(stream: IOStream, begin: Begin) -> None:
     with suppress(StreamClosedError):
         await stream.write(b"")
     if isinstance(stream, SSLIOStream) or stream.closed():
-        begin(StreamTransport(stream), b"")
+        _hand_over(begin, StreamTransport(stream), b"")
         return
     reading = stream.read_bytes(stream.max_buffer_size, partial=True)
     rest: bytes = reading.result() if reading.done() and reading.exception() is None else b""
     if stream.closed():
-        begin(StreamTransport(stream), rest)
+        _hand_over(begin, StreamTransport(stream), rest)
         return
     # Not a duplicate: there may be no descriptor left.
     stream.io_loop.remove_handler(stream.fileno())
@@ -61,11 +61,16 @@ class _Adopted(asyncio.Protocol):
         self._rest = rest
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        try:
-            self._begin(transport, self._rest)
-        except BaseException:
-            transport.abort()  # type: ignore[attr-defined]
-            raise
+        _hand_over(self._begin, transport, self._rest)
+
+
+def _hand_over(begin: Begin, transport: Any, rest: bytes) -> None:
+    """Call ``begin``; the connection ends if that fails."""
+    try:
+        begin(transport, rest)
+    except BaseException:
+        transport.abort()
+        raise
 
 
 class StreamTransport:
