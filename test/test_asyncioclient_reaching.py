@@ -105,6 +105,32 @@ async def test_addresses_that_do_not_answer_are_a_timeout() -> None:
                 await client.connect()
 
 
+@on_loops
+async def test_the_addresses_of_a_host_are_tried_in_turn_without_a_time_limit_too() -> None:
+    class Patient(WebSocketClient):
+        limits = Limits(open_timeout=None)
+
+    async with serving(EchoWebSocket) as server:
+        port = port_of(server)
+        resolve(asyncio.get_running_loop(), "127.0.0.3", "127.0.0.1", "127.0.0.2")
+        async with Patient(f"ws://two.test:{port}/") as client:
+            assert client.peer_address == ("127.0.0.1", port)
+            await client.send("hello")
+            assert str(await client.receive()) == "hello"
+
+
+@on_loops
+async def test_a_certificate_that_cannot_be_verified_is_an_error_at_the_first_address(
+    server_tls: ssl.SSLContext,
+) -> None:
+    async with serving(EchoWebSocket, ssl=server_tls) as server:
+        port = port_of(server)
+        resolve(asyncio.get_running_loop(), "127.0.0.1", "127.0.0.3")
+        client = WebSocketClient(f"wss://two.test:{port}/", open_timeout=TIMEOUT)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await client.connect()
+
+
 @pytest.mark.parametrize("seconds", [None, TIMEOUT])
 def test_tls_may_take_as_long_as_the_client_allows(
     seconds: float | None,
