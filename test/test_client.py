@@ -55,9 +55,11 @@ def end(client: WebSocketClient) -> None:
         "ws://localhost:0/",
         "ws://[::1]x:80/",
         "ws://x[::1]:80/",
+        b"ws://localhost/",
+        None,
     ],
 )
-def test_what_is_no_url_is_a_value_error_that_names_it(url: str) -> None:
+def test_what_is_no_url_is_a_value_error_that_names_it(url: Any) -> None:
     with pytest.raises(ValueError) as caught:
         WebSocketBaseClient(url)
     assert repr(url) in str(caught.value)

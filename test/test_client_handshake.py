@@ -270,6 +270,15 @@ def test_a_server_that_does_not_answer_is_a_handshake_timeout() -> None:
     assert client.sock is None
 
 
+def test_no_time_at_all_is_a_handshake_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = Client(f"ws://127.0.0.1:{listener.getsockname()[1]}/", open_timeout=0)
+        with pytest.raises(HandshakeTimeout, match="in 0 s"):
+            client.connect()
+    assert client.sock is None
+    assert client.events.empty()
+
+
 def test_a_server_that_answers_drop_by_drop_is_a_handshake_timeout() -> None:
     def drip(sock: socket.socket, _head: bytes) -> None:
         pause = threading.Event()
@@ -330,3 +339,55 @@ def test_hooks_of_the_response_are_called_and_may_refuse() -> None:
     assert client.line == b"HTTP/1.1 101 Switching Protocols"
     assert client.headers.startswith(b"Upgrade: websocket\r\n")
     assert client.headers.endswith(b"\r\n\r\n")
+
+
+def test_headers_that_a_hook_has_cut_short_are_refused() -> None:
+    class Cuts(Client):
+        def process_handshake_header(self, headers: bytes) -> Any:
+            return super().process_handshake_header(headers[:-2])
+
+    with scripted_server(lambda sock, head: sock.sendall(switch(head))) as url:
+        client = Cuts(url)
+        with pytest.raises(HandshakeError, match="the headers have no end"):
+            client.connect()
+    assert client.events.empty()
+
+
+def test_a_hook_that_closes_the_connection_has_closed_called() -> None:
+    class Leaves(Client):
+        def process_handshake_header(self, headers: bytes) -> Any:
+            self.close_connection()
+            return super().process_handshake_header(headers)
+
+    def script(sock: socket.socket, head: bytes) -> None:
+        sock.sendall(switch(head))
+        read_until_end(sock)
+
+    with scripted_server(script) as url:
+        client = Leaves(url)
+        client.connect()
+        client.run_forever()
+    assert client.all_events() == [("opened",), ("closed", 1006, "Going away")]
+
+
+def test_what_handshake_ok_raises_leaves_connect_and_a_connection_that_can_be_closed() -> None:
+    class Picky(Client):
+        def handshake_ok(self) -> None:
+            if not self.protocols:
+                raise LookupError("no subprotocol")
+
+    def script(sock: socket.socket, head: bytes) -> None:
+        sock.sendall(switch(head))
+        closes.append(sock.recv(4096)[:2])
+        read_until_end(sock)
+
+    closes: list[bytes] = []
+    with scripted_server(script) as url:
+        client = Picky(url, protocols=["chat"])
+        with pytest.raises(LookupError, match="no subprotocol"):
+            client.connect()
+        client.close()
+        client.terminate()
+        assert client.all_events() == [("closed", 1006, "Going away")]
+        assert client.sock is None
+    assert closes == [b"\x88\x82"]
