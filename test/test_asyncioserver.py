@@ -401,9 +401,10 @@ def test_what_is_no_handler_or_path_is_refused_at_once() -> None:
     assert WebSocketProtocol is tulipserver.WebSocketProtocol
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(close_timeout=None)])
 @on_loops
 async def test_messages_that_wait_for_their_turn_come_before_the_end_of_tls(
-    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+    limits: Limits, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
 ) -> None:
     received: list[Any] = []
     ended = asyncio.Event()
@@ -433,7 +434,7 @@ async def test_messages_that_wait_for_their_turn_come_before_the_end_of_tls(
             with contextlib.suppress(OSError):
                 exchange(sock, tls.unwrap, received, sent)
 
-    async with serving(Slow, ssl=server_tls) as server:
+    async with serving(Slow, ssl=server_tls, limits=limits) as server:
         await asyncio.get_running_loop().run_in_executor(None, talk, port_of(server))
         await asyncio.wait_for(ended.wait(), TIMEOUT)
     assert received == [*messages, 1000]
