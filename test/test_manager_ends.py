@@ -10,7 +10,7 @@ import pytest
 
 from test.helpers import TIMEOUT, RecordingWebSocket, frame, in_one_turn, read_exactly, read_to_end
 from ws4py.limits import Limits
-from ws4py.manager import WebSocketManager
+from ws4py.manager import SelectPoller, WebSocketManager
 from ws4py.websocket import EchoWebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -29,6 +29,32 @@ def test_to_remove_one_that_has_ended_does_nothing(manager: WebSocketManager, co
     assert ws.all_events() == ended == [("opened",), ("closed", 1006, "Going away")]
     with pytest.raises(RuntimeError, match="has ended"):
         manager.add(ws)
+
+
+@pytest.mark.parametrize("poller", [None, SelectPoller])
+def test_one_that_is_closed_as_it_is_added_is_told_its_end_and_add_fails(
+    poller: Any, pairs: Any
+) -> None:
+    class First(RecordingWebSocket):
+        def closed(self, code: int, reason: str | None = None) -> None:
+            second.close_connection()
+            super().closed(code, reason)
+
+    manager = WebSocketManager(poller and poller())
+    ours, _ = pairs()
+    first, fd = First(ours), ours.fileno()
+    manager.add(first)
+    ours.close()
+    ours, theirs = pairs()
+    assert ours.fileno() == fd, "the system gave another number"
+    second = RecordingWebSocket(ours)
+    with pytest.raises((OSError, ValueError)):
+        manager.add(second)
+    assert (len(manager), list(manager)) == (0, [])
+    assert second.all_events() == [("closed", 1006, "Going away")]
+    assert read_to_end(theirs) == b""
+    manager.stop()
+    assert [event[0] for event in first.all_events()] == ["opened", "closed"]
 
 
 def test_terminate_in_another_thread_during_opened_has_closed_follow_opened(
