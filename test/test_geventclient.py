@@ -392,6 +392,25 @@ def test_run_forever_of_a_client_that_is_not_connected_says_so(hub: Hub) -> None
         hub.call(lambda: WebSocketClient("ws://127.0.0.1:1/").run_forever())
 
 
+@pytest.mark.parametrize("name", ["opened", "received_message", "closed"])
+def test_run_forever_in_a_callback_says_that_it_cannot_wait(hub: Hub, name: str) -> None:
+    def wait(self: Any, *_arguments: Any) -> None:
+        with pytest.raises(RuntimeError, match="a callback cannot wait for the end"):
+            self.run_forever()
+        said.append(name)
+
+    def talk(url: str) -> None:
+        client = connected(url, type("Waits", (WebSocketClient,), {name: wait}))
+        client.send("hello")
+        client.close()
+        client.run_forever()
+
+    said: list[str] = []
+    with echo_server() as server:
+        hub.call(talk, url_of(server))
+    assert said == [name]
+
+
 def test_a_client_may_be_run_by_a_greenlet_of_the_user(hub: Hub) -> None:
     class Silent(WebSocketClient):
         def handshake_ok(self) -> None:

@@ -90,6 +90,23 @@ def test_run_forever_of_a_client_that_is_not_connected_says_so() -> None:
     client.run_forever()
 
 
+@pytest.mark.parametrize("name", ["opened", "received_message", "closed"])
+def test_run_forever_in_a_callback_says_that_it_cannot_wait(name: str) -> None:
+    def wait(self: Any, *_arguments: Any) -> None:
+        with pytest.raises(RuntimeError, match="a callback cannot wait for the end"):
+            self.run_forever()
+        said.append(name)
+
+    said: list[str] = []
+    with echo_server() as server:
+        client = type("Waits", (WebSocketClient,), {name: wait})(url_of(server))
+        client.connect()
+        client.send("hello")
+        client.close()
+        client.run_forever()
+    assert said == [name]
+
+
 def test_a_program_ends_at_once_though_its_client_is_connected() -> None:
     program = textwrap.dedent(
         """

@@ -257,9 +257,12 @@ class WebSocketBaseClient(WebSocket):
             self.protocols, self.extensions = self._offers
             self._prepare()
 
-    def _require_connected(self) -> None:
+    def _check_wait(self, reads_here: bool) -> None:
+        """See to it that there is an end to wait for, and that it can come meanwhile."""
         if not self._connected and not self._over:
             raise RuntimeError("a client cannot run before it is connected")
+        if reads_here:
+            raise RuntimeError("a callback cannot wait for the end, which comes after it")
 
     @property
     def _open_timeout(self) -> float | None:

@@ -131,9 +131,9 @@ class WebSocketClient(WebSocketBaseClient):
         A client that connects again in ``closed`` is waited for again.
 
         Raises:
-            RuntimeError: It has not been connected.
+            RuntimeError: It has not been connected, or this is one of its callbacks.
         """
-        self._require_connected()
+        self._check_wait(self._th is getcurrent())
         joined = None
         while joined is not self._th and (self._th.started or self._th.ready()):
             joined = self._th

@@ -57,14 +57,13 @@ class WebSocketClient(WebSocketBaseClient):
         A client that connects again in ``closed`` is waited for again.
 
         Raises:
-            RuntimeError: It has not been connected.
+            RuntimeError: It has not been connected, or this is one of its callbacks.
         """
-        self._require_connected()
+        self._check_wait(self._th is threading.current_thread())
         ended = None
         while self._th.ident is not None and ended is not self._ended:
             # A thread that is joined counts as ended once Ctrl-C has interrupted that.
             ended, thread = self._ended, self._th
             while not ended.wait(_LOOKS_UP):
                 pass
-            if thread is not threading.current_thread():
-                thread.join()
+            thread.join()
