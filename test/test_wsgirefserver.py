@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from wsgiref import util
 from wsgiref.simple_server import make_server
@@ -46,9 +51,11 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 @contextmanager
-def serving(app: Any = application, **attributes: Any) -> Iterator[WSGIServer]:
+def serving(
+    app: Any = application, host: str = "127.0.0.1", **attributes: Any
+) -> Iterator[WSGIServer]:
     handler = type("Handler", (WebSocketWSGIRequestHandler,), attributes)
-    server = make_server("127.0.0.1", 0, app, WSGIServer, handler_class=handler)
+    server = make_server(host, 0, app, WSGIServer, handler_class=handler)
     server.initialize_websockets_manager()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -199,3 +206,118 @@ def test_ctrl_c_within_a_request_ends_the_server(ending: type[BaseException]) ->
         with pytest.raises(ending):
             server.handle_request()
         assert read_to_end(sock) == b""
+
+
+def test_a_request_may_take_any_time_where_none_is_set() -> None:
+    with serving(timeout=None) as server:
+        address = ("127.0.0.1", server.server_port)
+        with socket.create_connection(address, TIMEOUT) as sock:
+            sock.sendall(HANDSHAKE[:30].replace(b"/ ", b"/ws ", 1))
+            sock.sendall(HANDSHAKE[30:])
+            assert read_exactly(sock, 13) == b"HTTP/1.1 101 "
+        assert get(server, "/") == (200, b"plain")
+
+
+def test_an_address_of_ipv6_is_served() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with (
+        serving(host="::1") as server,
+        socket.create_connection(("::1", server.server_port), TIMEOUT) as sock,
+    ):
+        sock.sendall(HANDSHAKE.replace(b"/ ", b"/ws ", 1))
+        assert read_exactly(sock, 13) == b"HTTP/1.1 101 "
+
+
+def test_a_server_without_an_application_answers_nothing_until_it_has_one() -> None:
+    with serving(None) as server:
+        with socket.create_connection(("127.0.0.1", server.server_port), TIMEOUT) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert read_to_end(sock) == b""
+        server.set_app(application)
+        assert get(server, "/") == (200, b"plain")
+
+
+def test_what_a_handler_logs_goes_to_the_logger_and_not_to_the_standard_error(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def setup(self: Any) -> None:
+        WebSocketWSGIRequestHandler.setup(self)
+        self.log_message("asked by %s", self.client_address[0])
+
+    with caplog.at_level(logging.INFO, "ws4py"), serving(setup=setup) as server:
+        assert get(server, "/") == (200, b"plain")
+    assert ("ws4py", logging.INFO, "asked by 127.0.0.1") in caplog.record_tuples
+    assert capsys.readouterr().err == ""
+
+
+def test_a_websocket_that_its_manager_does_not_take_is_dropped_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    made: list[EchoWebSocket] = []
+
+    def make(*args: Any, **kwargs: Any) -> EchoWebSocket:
+        made.append(EchoWebSocket(*args, **kwargs))
+        return made[-1]
+
+    with serving(WebSocketWSGIApplication(handler_cls=make)) as server:
+        server.manager.stop()
+        sock, head = raw_connection(server.server_port)
+        with sock:
+            assert head.startswith(b"HTTP/1.1 101 ")
+            assert read_to_end(sock) == b""
+        assert get(server, "/")[0] == 426
+    assert made[0].terminated
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("ERROR", "A websocket could not be started")
+    assert "this manager has been stopped" in caplog.text
+
+
+def test_a_server_that_has_had_no_websocket_ends_in_its_time() -> None:
+    server = make_server("127.0.0.1", 0, application, WSGIServer, WebSocketWSGIRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    assert get(server, "/") == (200, b"plain")
+    server.shutdown(drain=600)
+    thread.join(TIMEOUT)
+    assert not thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.server_address, TIMEOUT)
+
+
+def test_no_descriptor_for_a_connection_is_logged_and_it_is_served_later() -> None:
+    program = textwrap.dedent(
+        """
+        import logging, os, resource
+        from test.helpers import *
+        from test.test_wsgirefserver import serving
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        logged, told = threading.Event(), logging.Handler()
+        told.emit = lambda record: (print(record.levelname, record.getMessage()), logged.set())
+        logging.getLogger("ws4py").addHandler(told)
+        with serving() as server, socket.socket() as sock:
+            sock.settimeout(TIMEOUT)
+            taken = []
+            try:
+                while True:
+                    taken.append(os.dup(0))
+            except OSError:
+                pass
+            sock.connect(server.server_address)
+            assert logged.wait(TIMEOUT)
+            for fd in taken:
+                os.close(fd)
+            sock.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+            assert read_to_end(sock).endswith(b"plain")
+        """
+    )
+    command, here = [sys.executable, "-c", program], Path(__file__).parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * TIMEOUT, cwd=here)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines
+    for line in lines:  # It may have been tried more than once.
+        assert line.startswith("ERROR No connection can be accepted now: ")
