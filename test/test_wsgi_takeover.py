@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -12,10 +17,14 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from test.conformance import TEXT, Echo, Peer, read_head
-from test.helpers import TIMEOUT, eventually, frame, read_to_end
+from test.helpers import TIMEOUT, descriptors, eventually, frame, read_to_end
+from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server.wsgiutils import WebSocketWSGIApplication
 from ws4py.websocket import WebSocket
+
+#: What has the methods of a socket that are looked for, and is of no kind that is known.
+FOREIGN = SimpleNamespace(fileno=lambda: 0, setsockopt=lambda *_: None)
 
 
 class EchoSocket(Echo, WebSocket):
@@ -223,6 +232,7 @@ def test_a_handler_that_cannot_be_made_is_a_500_on_the_servers_connection(
     [
         {"wsgi.input": None},
         {"wsgi.input": SimpleNamespace(raw=SimpleNamespace(_sock=object()))},
+        {"wsgi.input": SimpleNamespace(raw=SimpleNamespace(_sock=FOREIGN))},
         {"SERVER_PROTOCOL": "HTTP/2.0"},
         {
             "wsgi.input": None,
@@ -231,7 +241,7 @@ def test_a_handler_that_cannot_be_made_is_a_500_on_the_servers_connection(
             ),
         },
     ],
-    ids=["unknown", "no-socket", "HTTP/2", "waitress-that-looks-ahead"],
+    ids=["unknown", "no-socket", "a-socket-of-its-own", "HTTP/2", "waitress-that-looks-ahead"],
 )
 def test_a_server_whose_socket_cannot_be_taken_gets_a_501_that_says_why(
     request_: Request, changes: dict[str, Any]
@@ -246,3 +256,144 @@ def test_a_server_whose_socket_cannot_be_taken_gets_a_501_that_says_why(
 def test_what_is_no_manager_is_refused_at_once(manager: Any) -> None:
     with pytest.raises(TypeError, match="neither a WebSocketManager nor makes one"):
         WebSocketWSGIApplication(manager=manager)
+
+
+def test_a_client_that_has_left_before_it_is_answered_is_logged(
+    request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    request_.peer.sock.close()
+    with caplog.at_level(logging.INFO, "ws4py"):
+        request_.send_to(WebSocketWSGIApplication(handler_cls=EchoSocket))
+        request_.thread.join(TIMEOUT)
+    assert not request_.thread.is_alive()
+    assert "A connection ended before it was opened: " in caplog.text
+    assert request_.theirs.recv(1) == b""
+
+
+def test_a_client_that_does_not_take_its_answer_is_dropped_in_time_and_logged(
+    request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    request_.theirs.setblocking(False)
+    for size in (65536, 1):  # answers to earlier requests, which the client has not read
+        with pytest.raises(BlockingIOError):
+            while True:
+                request_.theirs.send(b"x" * size)
+    request_.theirs.settimeout(None)
+    application = WebSocketWSGIApplication(handler_cls=EchoSocket, limits=Limits(open_timeout=0.1))
+    with caplog.at_level(logging.INFO, "ws4py"):
+        request_.send_to(application)
+        request_.thread.join(TIMEOUT)
+    assert set(read_to_end(request_.peer.sock)) == set(b"x")
+    assert "A connection ended before it was opened: the peer took nothing in 0.1 s" in caplog.text
+
+
+def test_a_manager_that_is_stopped_as_a_connection_comes_drops_it(
+    request_: Request, manager: WebSocketManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stops(EchoSocket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            manager.stop()
+
+    with caplog.at_level(logging.INFO, "ws4py"):
+        request_.send_to(WebSocketWSGIApplication(handler_cls=Stops, manager=manager))
+        assert read_head(request_.peer.sock).startswith(b"HTTP/1.1 101 ")
+        assert read_to_end(request_.peer.sock) == b""
+    assert "ended before it was opened: cannot add a websocket: this manager has been stopped" in (
+        caplog.text
+    )
+
+
+def test_a_websocket_that_a_manager_cannot_drive_is_dropped_and_logged(
+    request_: Request, manager: WebSocketManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Waits(WebSocket):
+        async def received_message(self, message: Any) -> None: ...
+
+    class Application(WebSocketWSGIApplication):
+        """Makes websockets of a class that it was not given, and that is not looked at."""
+
+        def make_websocket(self, sock: Any, *_: Any) -> WebSocket:
+            return Waits(sock)
+
+    request_.send_to(Application(manager=manager))
+    assert read_head(request_.peer.sock).startswith(b"HTTP/1.1 101 ")
+    assert read_to_end(request_.peer.sock) == b""
+    request_.thread.join(TIMEOUT)
+    assert [record.getMessage() for record in caplog.records] == [
+        "A websocket could not be handed off"
+    ]
+    assert "Waits.received_message" in caplog.text
+    assert len(manager) == 0
+
+
+def test_a_websocket_that_is_ended_as_it_is_made_is_not_opened(
+    request_: Request, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ends(EchoSocket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.terminate()
+
+    request_.send_to(WebSocketWSGIApplication(handler_cls=Ends))
+    assert read_to_end(request_.peer.sock) == b""
+    request_.thread.join(TIMEOUT)
+    assert not request_.thread.is_alive()
+    assert not caplog.records
+
+
+def test_the_descriptor_that_uwsgi_tells_of_is_answered_on_and_left_with_a_dead_end(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = SimpleNamespace(connection_fd=request_.theirs.fileno)
+    monkeypatch.setitem(sys.modules, "uwsgi", server)
+    request_.environ.update({"uwsgi.version": b"2.0.30", "wsgi.input": None})
+    before = descriptors()
+    hold(request_)
+    request_.peer.send_close(1000)
+    assert request_.peer.close_frame() == (1000, "")
+    assert read_to_end(request_.peer.sock) == b""
+    request_.thread.join(TIMEOUT)
+    assert request_.theirs.recv(1) == b""
+    assert descriptors() <= before
+
+
+def test_what_cannot_be_handed_off_for_want_of_descriptors_is_dropped_and_logged() -> None:
+    program = textwrap.dedent(
+        """
+        import logging, os, resource, sys
+        from test.helpers import *
+        from test.test_wsgi_takeover import EchoSocket, Request
+        from ws4py.manager import WebSocketManager
+        from ws4py.server.wsgiutils import WebSocketWSGIApplication
+
+        logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        manager = WebSocketManager()
+        manager.start()
+        ours, theirs = socket.socketpair()
+        request = Request(ours, theirs)
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            pass
+        os.close(taken.pop())  # for the websocket; the server's dead end takes two
+        request.application = WebSocketWSGIApplication(handler_cls=EchoSocket, manager=manager)
+        try:
+            request.call()
+        except BrokenPipeError:
+            pass  # The server's own answer goes nowhere.
+        assert read_to_end(theirs).startswith(b"HTTP/1.1 101 ")
+        assert len(manager) == 0
+        os.close(taken.pop())
+        manager.stop()
+        manager.join()
+        """
+    )
+    command, here = [sys.executable, "-c", program], Path(__file__).parent.parent
+    done = subprocess.run(command, capture_output=True, text=True, timeout=3 * TIMEOUT, cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ERROR A websocket could not be handed off\nTraceback ")
+    assert "Too many open files" in done.stdout

@@ -147,6 +147,23 @@ def test_make_websocket_may_be_overridden_to_call_with_more() -> None:
     assert environ["ws4py.websocket"].app == "mine"
 
 
+def test_make_websocket_may_leave_none_to_the_server() -> None:
+    class Application(WebSocketWSGIApplication):
+        """Runs its websockets by itself."""
+
+        def make_websocket(self, sock: Any, *_: Any) -> Any:
+            ran.append(sock)
+
+    ran: list[Any] = []
+    environ = environ_of()
+    status, headers, body = call(Application(), environ)
+    assert status == "101 Switching Protocols"
+    assert headers["Sec-WebSocket-Accept"] == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert body == b""
+    assert ran == [environ["ws4py.socket"]]
+    assert "ws4py.websocket" not in environ
+
+
 def test_the_class_may_be_changed_later() -> None:
     application = WebSocketWSGIApplication()
     application.handler_cls = EchoWebSocket
