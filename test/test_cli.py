@@ -185,6 +185,7 @@ def test_only_the_path_that_was_asked_for_is_served(engine: str) -> None:
             pass
         with pytest.raises(HandshakeError) as refused:
             Client(f"ws://localhost:{server.port}/other").connect()
+        assert server.end(signal.SIGTERM) == 0
     assert refused.value.status == 404
 
 
@@ -201,6 +202,25 @@ def test_a_class_of_the_current_folder_is_served(engine: str, tmp_path: Path) ->
         with Client(server.url) as client:
             client.send("hello")
             assert client.next_event() == ("text", b"HELLO")
+
+
+def test_a_class_of_the_current_folder_is_served_by_a_script_of_another_one(
+    tmp_path: Path,
+) -> None:
+    script, here = tmp_path / "scripts" / "run.py", tmp_path / "here"
+    for path, text in (
+        (script, "import sys\nfrom ws4py.__main__ import main\nsys.exit(main())\n"),
+        (here / "mine.py", "from ws4py.websocket import EchoWebSocket as Mine\n"),
+    ):
+        path.parent.mkdir()
+        path.write_text(text)
+    with Program(str(script), "serve", "mine:Mine", "--port", "0", cwd=here) as program:
+        announced = program.line()
+        assert announced is not None, program.errors
+        with Client(announced.split()[-1]) as client:
+            client.send("hello")
+            assert client.next_event() == ("text", b"hello")
+        assert program.end(signal.SIGTERM) == 0
 
 
 @every_engine
@@ -254,12 +274,13 @@ def test_the_close_frame_of_a_signal_stands_on_the_wire_and_its_answer_ends_it(
 
 @every_engine
 def test_a_message_above_the_size_that_was_set_is_refused_with_1009(engine: str) -> None:
-    limited = Serving("--engine", engine, "--max-message-size", "100")
-    with limited as server, Client(server.url) as client:
-        client.send("x" * 100)
-        assert client.next_event() == ("text", b"x" * 100)
-        client.send("x" * 101)
-        assert client.next_event()[:2] == ("closed", 1009)
+    with Serving("--engine", engine, "--max-message-size", "100") as server:
+        with Client(server.url) as client:
+            client.send("x" * 100)
+            assert client.next_event() == ("text", b"x" * 100)
+            client.send("x" * 101)
+            assert client.next_event()[:2] == ("closed", 1009)
+        assert server.end(signal.SIGTERM) == 0
 
 
 @every_engine

@@ -133,6 +133,9 @@ def test_bytes_are_printed_in_hexadecimal_with_their_number(url: str) -> None:
     with Connected(url) as program:
         program.type(b"bytes 00ff10\n")
         assert program.line() == "< (3 bytes) 00ff10"
+        program.process.stdin.close()
+        assert program.line() == "Connection closed: 1000"
+        assert program.end() == 0
 
 
 def test_the_code_and_the_reason_of_the_server_are_printed(url: str) -> None:
@@ -176,6 +179,14 @@ sys.exit(__main__.main(sys.argv[1:]))
         assert program.line() == "< you said ready"
         assert program.end(signal.SIGINT) == 0
         assert program.line() == "Connection closed: 1000"
+
+
+def test_without_an_input_it_closes_with_1000(url: str) -> None:
+    closed = ["-c", 'exec "$@" <&-', "sh", sys.executable, *COMMAND, url]
+    with Program(*closed, executable="sh") as program:
+        assert program.line() == "Connection closed: 1000"
+        assert program.end() == 0
+        assert program.errors == ""
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

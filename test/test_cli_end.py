@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from test.helpers import TIMEOUT, eventually, frame, raw_connection, read_exactly, read_to_end
-from test.test_cli import Serving, every_engine, run
+from test.test_cli import Program, Serving, every_engine, run
+from ws4py import _serve
 from ws4py.__main__ import make_parser
+from ws4py.limits import Limits
+from ws4py.websocket import EchoWebSocket
 
 CLOSE = frame(8, b"\x03\xe9Server is shutting down", key=None)
 ANSWER = frame(8, b"\x03\xe9")
@@ -148,3 +151,32 @@ def test_a_second_signal_cuts_the_time_short(engine: str) -> None:
         pid = server.process.pid
         eventually(lambda: not catches(pid, signal.SIGTERM), "the first one has no effect")
         assert server.end(signal.SIGTERM) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("engine", ["asyncio", "tornado"])
+def test_two_signals_at_once_end_a_server_as_one_does(
+    engine: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    nothing = dict.fromkeys(
+        ("path", "certfile", "keyfile", "origins", "heartbeat", "compression"), None
+    )
+    serving = _serve.Serving(EchoWebSocket, "127.0.0.1", 0, limits=Limits(), drain=0.0, **nothing)
+    server = _serve.SERVERS[engine](serving)
+    for _ in range(2):  # A handler is interrupted by another one before it can forbid that.
+        server.stop()
+    server.serve()
+    assert not caplog.records
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.address, TIMEOUT)
+
+
+def test_an_interrupt_while_connecting_is_told_by_the_status() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(TIMEOUT)
+        url = f"ws://127.0.0.1:{listening.getsockname()[1]}/"
+        with Program("-X", "dev", "-m", "ws4py", "connect", url) as program:
+            sock, _ = listening.accept()
+            with sock:
+                assert sock.recv(1) == b"G"  # and has no answer
+                assert program.end(signal.SIGINT) == 128 + signal.SIGINT
+            assert program.errors == ""
