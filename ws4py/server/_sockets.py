@@ -104,11 +104,13 @@ class Connection:
 
         TLS is dropped with that. The sockets of gevent would not know of a descriptor that becomes
         another: what is written there fails, as it does elsewhere than on POSIX, and where no
-        descriptor is left.
+        descriptor is left. A websocket that was ended as it was made has closed the server's own,
+        whose number may be that of another connection by now.
         """
         with suppress(OSError, TypeError):  # That of pyOpenSSL takes no argument.
             self._theirs.shutdown(socket.SHUT_RDWR)
-        if not self.is_gevent and os.name == "posix":
+        is_open = self._is_for_us or self._theirs.fileno() == self._fd
+        if is_open and not self.is_gevent and os.name == "posix":
             with suppress(OSError):
                 return self.replace()
         self._forget()
