@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from logging import getLogger
 from socket import fromfd, socket
 from ssl import SSLContext
 from typing import Any, Callable
@@ -35,8 +34,6 @@ from ws4py.server._opening import Answer, Handler, Opening, Site
 from ws4py.websocket import EchoWebSocket, WebSocket
 
 __all__ = ["WebSocketProtocol", "WebSocketServer", "serve"]
-
-logger = getLogger("ws4py")
 
 #: Connections that are accepted before others have their turn. Without descriptors asyncio tries
 #: as often as its backlog is long, and logs a traceback each time (CPython 3.9 to 3.13).
@@ -97,12 +94,7 @@ class WebSocketProtocol(asyncio.Protocol):
             if self._ending is not None:
                 self._ending.heard = True
             return
-        try:
-            answer = self._opening.feed(data)
-        except OSError as error:
-            logger.info("An opening handshake broke off: %s", error)
-            self._transport.abort()
-            return
+        answer = self._opening.feed(data)
         if answer is not None:
             self._answer(answer, self._opening.rest)
 
