@@ -135,7 +135,7 @@ def test_a_client_that_leaves_before_the_answer_leaves_nothing(contexts: Any) ->
         left.set()
         websocket = Kept.made.get(timeout=TIMEOUT)
         assert [event[:2] for event in websocket.all_events()] == [("closed", 1006)]
-        eventually(lambda: descriptors() == before, "a descriptor was left open")
+        eventually(lambda: descriptors() <= before, "a descriptor was left open")
         assert len(server.websockets) == 0
 
 

@@ -67,7 +67,7 @@ def test_a_handshake_may_take_any_time_where_none_is_set() -> None:
 def test_more_connections_than_one_turn_accepts_are_all_served() -> None:
     with WebSocketServer(("127.0.0.1", 0)) as server:
         address = server.server_address
-        together = [socket.create_connection(address, TIMEOUT) for _ in range(150)]
+        together = [socket.create_connection(address, TIMEOUT) for _ in range(100)]
         for sock in together:
             sock.sendall(HANDSHAKE + frame(1, b"hello"))
         with running(server):

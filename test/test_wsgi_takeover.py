@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -349,8 +350,12 @@ def test_the_number_of_a_descriptor_that_was_closed_is_left_to_who_has_it_next(
     class Ends(EchoSocket):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
+            one, other = socket.socketpair()
             self.terminate()
-            others.extend(socket.socketpair())
+            assert request_.theirs.fileno() == -1
+            with one:
+                os.dup2(one.fileno(), number, inheritable=False)
+            others.extend((socket.socket(fileno=number), other))
 
     others: list[socket.socket] = []
     number = request_.theirs.fileno()
@@ -361,7 +366,6 @@ def test_the_number_of_a_descriptor_that_was_closed_is_left_to_who_has_it_next(
     application = WebSocketWSGIApplication(handler_cls=Ends)
     application(request_.environ, lambda *_: None).close()
     assert read_to_end(request_.peer.sock) == b""
-    assert number in [each.fileno() for each in others]
     others[0].sendall(b"hello")
     assert others[1].recv(5) == b"hello"
     for each in others:
