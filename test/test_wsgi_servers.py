@@ -185,6 +185,15 @@ def test_a_request_that_is_refused_is_answered_and_the_next_is_served(server: Se
     echo(server.connect())
 
 
+def test_a_class_may_end_its_websocket_as_it_is_made(server: Server) -> None:
+    for _ in range(3):
+        head, body = server.ask(HANDSHAKE.replace(b"GET / ", b"GET /end "))
+        assert head.split(b" ")[1] == b"403"
+        assert body == b"the websocket was ended as it was made\n"
+        echo(server.connect())
+        server.disconnect()
+
+
 def test_plain_requests_are_answered_beside(server: Server) -> None:
     if (server.name, server.app) == ("gunicorn-sync", "held"):
         pytest.skip("its one worker is busy with the websocket")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import os
 import socket
 import subprocess
 import sys
@@ -329,7 +327,7 @@ def test_a_websocket_that_a_manager_cannot_drive_is_dropped_and_logged(
     assert len(manager) == 0
 
 
-def test_a_websocket_that_is_ended_as_it_is_made_is_not_opened(
+def test_a_websocket_that_is_ended_as_it_is_made_is_refused(
     request_: Request, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Ends(EchoSocket):
@@ -337,39 +335,10 @@ def test_a_websocket_that_is_ended_as_it_is_made_is_not_opened(
             super().__init__(*args, **kwargs)
             self.terminate()
 
-    request_.send_to(WebSocketWSGIApplication(handler_cls=Ends))
-    assert read_to_end(request_.peer.sock) == b""
-    request_.thread.join(TIMEOUT)
-    assert not request_.thread.is_alive()
-    assert not caplog.records
-
-
-def test_the_number_of_a_descriptor_that_was_closed_is_left_to_who_has_it_next(
-    request_: Request,
-) -> None:
-    class Ends(EchoSocket):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            one, other = socket.socketpair()
-            self.terminate()
-            assert request_.theirs.fileno() == -1
-            with one:
-                os.dup2(one.fileno(), number, inheritable=False)
-            others.extend((socket.socket(fileno=number), other))
-
-    others: list[socket.socket] = []
-    number = request_.theirs.fileno()
-    request_.file.close()  # Gunicorn has none, which would keep the descriptor open.
-    request_.environ["gunicorn.socket"] = request_.theirs
-    unreader = SimpleNamespace(buf=io.BytesIO())
-    request_.environ["wsgi.input"] = SimpleNamespace(reader=SimpleNamespace(unreader=unreader))
     application = WebSocketWSGIApplication(handler_cls=Ends)
-    application(request_.environ, lambda *_: None).close()
-    assert read_to_end(request_.peer.sock) == b""
-    others[0].sendall(b"hello")
-    assert others[1].recv(5) == b"hello"
-    for each in others:
-        each.close()
+    assert request_.refused_by(application) == (403, "the websocket was ended as it was made\n")
+    assert request_.theirs.fileno() >= 0
+    assert not caplog.records
 
 
 def test_the_descriptor_that_uwsgi_tells_of_is_answered_on_and_left_with_a_dead_end(

@@ -27,6 +27,9 @@ class PyOpenSSLTransport(TLSTransport):
     def __init__(self, sock: Any) -> None:
         super().__init__(_Socket(sock))
 
+    def _is_for(self, sock: Any) -> bool:
+        return self.sock.connection is sock
+
     def _shut(self, how: int) -> None:
         with suppress(OSError):
             self.sock.sock_shutdown(how)
@@ -45,16 +48,16 @@ class _Socket:
     """A connection of pyOpenSSL, with the errors of the ssl module."""
 
     def __init__(self, connection: Any) -> None:
-        self._connection = connection
+        self.connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
+        return getattr(self.connection, name)
 
     def recv(self, size: int) -> bytes:
         """Read some bytes; ``b""`` is the end."""
         try:
             with _errors_of_ssl():
-                data: bytes = self._connection.recv(size)
+                data: bytes = self.connection.recv(size)
                 return data
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
@@ -62,13 +65,13 @@ class _Socket:
     def send(self, data: Data) -> int:
         """Write some bytes; return how many."""
         with _errors_of_ssl():
-            sent: int = self._connection.send(data)
+            sent: int = self.connection.send(data)
             return sent
 
     def unwrap(self) -> None:
         """Say that nothing more will be written."""
         with _errors_of_ssl():
-            self._connection.shutdown()
+            self.connection.shutdown()
 
 
 @contextmanager

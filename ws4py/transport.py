@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 from contextlib import suppress
+from contextvars import ContextVar
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable, Union
 
@@ -42,6 +43,11 @@ def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> tuple[b
     event = events[0][1] if events else 0
     ended = event & ~(select.POLLIN | select.POLLOUT)
     return bool(event & select.POLLIN or ended), bool(event & select.POLLOUT or ended)
+
+
+#: The socket for which a server makes a websocket. Until that has been made, the server has the
+#: connection, and to end the websocket does nothing to it.
+lent: ContextVar[Any] = ContextVar("lent", default=None)
 
 
 class Transport:
@@ -169,7 +175,15 @@ class Transport:
             socket.socket.shutdown(self.sock, how)
 
     def close(self) -> None:
-        """Shut down, and close the descriptor whatever comes."""
+        """Shut down, and close the descriptor whatever comes; but not while it is :data:`lent`."""
+        if not self._is_for(lent.get()):
+            self._close()
+
+    def _is_for(self, sock: Any) -> bool:
+        """Say whether it was made for ``sock``."""
+        return self.sock is sock
+
+    def _close(self) -> None:
         self.shutdown()
         with suppress(OSError):
             if self.closes:
@@ -292,12 +306,12 @@ class TLSTransport(Transport):
         self._discards = True
         super().half_close()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if not self._discards:
             with suppress(OSError, ValueError), self._lock:
                 self.sock.setblocking(False)
                 self.sock.unwrap()
-        super().close()
+        super()._close()
 
 
 class SocketLikeTransport(Transport):
@@ -333,7 +347,7 @@ class SocketLikeTransport(Transport):
         with suppress(OSError, AttributeError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self.shutdown()
         with suppress(OSError, AttributeError):
             if self.closes:

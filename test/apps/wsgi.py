@@ -21,7 +21,12 @@ from ws4py.websocket import EchoWebSocket
 
 
 class Echo(EchoWebSocket):
-    """Tells its process, or closes, when it is asked to."""
+    """Tells its process, or closes, when it is asked to; at /end it has ended when it is made."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.environ["PATH_INFO"] == "/end":
+            self.terminate()
 
     def received_message(self, message: Any) -> None:
         if message.data == b"pid":

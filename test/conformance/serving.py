@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -92,6 +93,29 @@ class Serving:
         _, peer = server_link.again(request=request)
         peer.send(TEXT, b"hello")
         assert peer.message() == (TEXT, b"hello")
+
+    @pytest.mark.parametrize("way", ["terminate", "close_connection"])
+    def test_a_class_may_end_its_websocket_as_it_is_made(
+        self, server_link: Link, way: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Ends(Echo):
+            def __init__(self, *args: Any) -> None:
+                *_, environ = args
+                super().__init__(*args)
+                if environ["QUERY_STRING"] == "end":
+                    getattr(self, way)()
+
+        server_link(Ends)
+        for _ in range(3):
+            sock, head = server_link.ask(HANDSHAKE.replace(b"GET / ", b"GET /?end "))
+            assert head.split(b" ")[1] == b"403"
+            sock.close()
+            server_link._made.get(timeout=TIMEOUT)  # is none of those that are opened
+            ws, peer = server_link.again()
+            peer.send(TEXT, b"hello")
+            assert peer.message() == (TEXT, b"hello")
+            assert ws.next_event() == ("opened",)
+        assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
     def test_a_broadcast_reaches_all(self, server_link: Link) -> None:
         _, first = server_link()

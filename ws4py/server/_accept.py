@@ -13,6 +13,7 @@ from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.heartbeat import check_frequency
 from ws4py.limits import Limits
+from ws4py.transport import lent
 from ws4py.websocket import WebSocket, check_callbacks
 
 __all__ = ["EXHAUSTED", "REST", "Acceptor", "add_addresses", "check_open"]
@@ -89,18 +90,23 @@ class Acceptor:
         """Make the websocket.
 
         Raises:
-            HandshakeError: Its class refuses the request, with a status of its own; or could not be
-                made, and the status is 500.
+            HandshakeError: Its class refuses the request, with a status of its own; or has ended
+                the websocket, and the status is 403; or could not be made, and it is 500.
         """
+        lending = lent.set(sock)
         try:
             websocket = self.handler_cls(sock, protocols, extensions, environ)
             if type(websocket) is not self._checked:
                 self._check(websocket)
+            if websocket._over or websocket._disconnected:
+                raise HandshakeError("the websocket was ended as it was made", 403)
         except HandshakeError:
             raise
         except Exception as error:
             logger.exception("A websocket could not be made")
             raise HandshakeError("Internal error", 500) from error
+        finally:
+            lent.reset(lending)
         websocket._agree(self.handshake.compression, extensions)
         if self.limits is not None:
             websocket.limits = self.limits

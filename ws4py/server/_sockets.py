@@ -82,6 +82,7 @@ class Connection:
         if not is_known:
             raise AttributeError(f"there is no transport for {theirs!r}")
         self.sock = theirs
+        self._timeout = theirs.gettimeout()
         send_at_once(self.sock)
 
     @property
@@ -94,9 +95,10 @@ class Connection:
         self.sock = self._theirs.dup()
 
     def drop(self) -> None:
-        """Leave the connection to the server, which is going to answer."""
+        """Leave the connection, as it was, to the server, which is going to answer."""
         if not self.is_lent:
             self.sock.close()
+        self._theirs.settimeout(self._timeout)
         self._forget()
 
     def end(self) -> DeadEnd:
@@ -104,13 +106,11 @@ class Connection:
 
         TLS is dropped with that. The sockets of gevent would not know of a descriptor that becomes
         another: what is written there fails, as it does elsewhere than on POSIX, and where no
-        descriptor is left. A websocket that was ended as it was made has closed the server's own,
-        whose number may be that of another connection by now.
+        descriptor is left.
         """
         with suppress(OSError, TypeError):  # That of pyOpenSSL takes no argument.
             self._theirs.shutdown(socket.SHUT_RDWR)
-        is_open = self._is_for_us or self._theirs.fileno() == self._fd
-        if is_open and not self.is_gevent and os.name == "posix":
+        if not self.is_gevent and os.name == "posix":
             with suppress(OSError):
                 return self.replace()
         self._forget()
