@@ -22,6 +22,7 @@ from test.helpers import (
 from test.test_manager import Foreign
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
+from ws4py.receiving import Receiver
 from ws4py.websocket import EchoWebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -228,6 +229,24 @@ def test_a_peer_that_does_not_read_echoes_is_not_read_and_is_later(
     flooding.join(TIMEOUT)
     peer.sendall(frame(1, b"hello"))
     assert read_exactly(peer, 7) == b"\x81\x05hello"
+
+
+def test_answers_that_gather_count_as_such_when_the_peer_does_not_read_them(
+    manager: WebSocketManager, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Echo(EchoWebSocket):
+        limits = Limits(high_water=10_000, low_water=1000)
+
+    monkeypatch.setattr(Receiver, "_goes_on", lambda *_: True)  # however slow the machine is
+    ws, peer = connect(Echo)
+    count, answer = 30_000, frame(1, b"x" * 100, key=None)
+    flooding = threading.Thread(target=peer.sendall, args=(frame(1, b"x" * 100) * count,))
+    flooding.start()
+    eventually(lambda: ws._paused, "the peer is read for ever")
+    assert flooding.is_alive()
+    assert read_exactly(peer, count * len(answer)) == answer * count
+    flooding.join(TIMEOUT)
+    assert not flooding.is_alive()
 
 
 def test_many_answers_to_one_chunk_do_not_pile_up(manager: WebSocketManager, connect: Any) -> None:
