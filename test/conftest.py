@@ -101,6 +101,14 @@ def client_tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+@pytest.fixture(params=["ws", "wss"])
+def contexts(
+    request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> Any:
+    """The TLS contexts of both sides, or None and None."""
+    return (None, None) if request.param == "ws" else (server_tls, client_tls)
+
+
 @pytest.fixture
 def no_thread_left() -> Iterator[None]:
     """Fail if a thread that the test started still runs at its end."""

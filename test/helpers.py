@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
@@ -202,3 +202,12 @@ def in_one_turn(manager: Any) -> Iterator[None]:
 def descriptors() -> int:
     """Count the open descriptors of this process."""
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def use_up_descriptors() -> list[int]:
+    """Open all that the limit of this process leaves, and return them."""
+    taken: list[int] = []
+    with suppress(OSError):
+        while True:
+            taken.append(os.dup(0))
+    return taken

@@ -39,7 +39,9 @@ async def test_opening_handshakes_without_a_time_limit_are_served(
 
 
 @on_loops
-async def test_a_client_that_resets_the_connection_before_it_is_refused_does_no_harm() -> None:
+async def test_a_client_that_resets_the_connection_before_it_is_refused_does_no_harm(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with serving(EchoWebSocket) as server:
         # While this thread is at it, the loop sees nothing of it.
         with socket.create_connection(("127.0.0.1", port_of(server)), TIMEOUT) as sock:
@@ -50,3 +52,4 @@ async def test_a_client_that_resets_the_connection_before_it_is_refused_does_no_
             assert await peer.message() == (TEXT, b"hello")
             await eventually(lambda: not server._openings)
             await peer.end()
+    assert not caplog.records

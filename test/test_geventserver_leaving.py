@@ -40,14 +40,6 @@ class Kept(Recorder, WebSocket):
         self.made.put(self)
 
 
-@pytest.fixture(params=["ws", "wss"])
-def contexts(
-    request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> Any:
-    """The TLS contexts of both sides, or None and None."""
-    return (None, None) if request.param == "ws" else (server_tls, client_tls)
-
-
 @contextmanager
 def serving(
     application: Callable[..., Any], tls: ssl.SSLContext | None = None, **options: Any

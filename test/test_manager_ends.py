@@ -101,7 +101,7 @@ def test_a_class_that_ends_its_connection_by_itself_is_not_ended_again(
 
 def test_what_another_thread_has_a_websocket_process_is_answered(connect: Any) -> None:
     class Slow(EchoWebSocket):
-        def _goes_on(self, took: float) -> bool:  # as if a millisecond went by with each message
+        def _goes_on(self, took: float) -> bool:  # in this thread, however long it takes
             return super()._goes_on(0.0)
 
         def received_message(self, message: Any) -> None:

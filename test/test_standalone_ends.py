@@ -151,13 +151,13 @@ def test_an_answer_that_takes_longer_than_a_handshake_may_is_dropped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def application(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        threading.Event().wait(1.2)
+        threading.Event().wait(3.2)
         start_response("200 OK", [])
         return [b"late"]
 
     with (
         caplog.at_level(logging.INFO, "ws4py"),
-        echo_server(http=application, limits=Limits(open_timeout=1)) as server,
+        echo_server(http=application, limits=Limits(open_timeout=3)) as server,
         socket.create_connection(server.server_address, TIMEOUT) as sock,
     ):
         eventually(lambda: bool(server._openings), "the connection was not accepted")
@@ -219,12 +219,7 @@ def test_no_descriptor_for_a_connection_is_logged_and_it_is_served_later() -> No
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
         with echo_server() as server, socket.socket() as sock:
             sock.settimeout(TIMEOUT)
-            taken = []
-            try:
-                while True:
-                    taken.append(os.dup(0))
-            except OSError:
-                pass
+            taken = use_up_descriptors()
             logged, told = threading.Event(), logging.Handler()
             told.emit = lambda record: logged.set()
             logging.getLogger("ws4py").addHandler(told)
@@ -260,12 +255,7 @@ def test_a_server_that_is_ended_for_want_of_descriptors_accepts_no_more() -> Non
             sock, _ = raw_connection(server.server_address[1])
             only_websocket(server)
             late = socket.socket()
-            taken = []
-            try:
-                while True:
-                    taken.append(os.dup(0))
-            except OSError:
-                pass
+            use_up_descriptors()
             logging.getLogger("ws4py").addHandler(Ends())
             with late, sock:
                 late.connect(server.server_address)

@@ -21,14 +21,6 @@ from ws4py.websocket import WebSocket
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
-@pytest.fixture(params=["ws", "wss"])
-def contexts(
-    request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> Any:
-    """The TLS contexts of both sides, or None and None."""
-    return (None, None) if request.param == "ws" else (server_tls, client_tls)
-
-
 class Gated(Recorder, async_websocket.WebSocket):
     """Handles no message before ``gate`` is opened."""
 

@@ -36,14 +36,6 @@ from ws4py.websocket import WebSocket
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
-@pytest.fixture(params=["ws", "wss"])
-def contexts(
-    request: pytest.FixtureRequest, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
-) -> Any:
-    """The TLS contexts of both sides, or None and None."""
-    return (None, None) if request.param == "ws" else (server_tls, client_tls)
-
-
 def test_a_handshake_that_is_cancelled_in_the_switch_leaves_nothing() -> None:
     """All tasks are cancelled, for example, when ``asyncio.run`` ends."""
 

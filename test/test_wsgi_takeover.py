@@ -372,12 +372,7 @@ def test_what_cannot_be_handed_off_for_want_of_descriptors_is_dropped_and_logged
         manager.start()
         ours, theirs = socket.socketpair()
         request = Request(ours, theirs)
-        taken = []
-        try:
-            while True:
-                taken.append(os.dup(0))
-        except OSError:
-            pass
+        taken = use_up_descriptors()
         os.close(taken.pop())  # for the websocket; the server's dead end takes two
         request.application = WebSocketWSGIApplication(handler_cls=EchoSocket, manager=manager)
         try:

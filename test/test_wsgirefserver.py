@@ -300,12 +300,7 @@ def test_no_descriptor_for_a_connection_is_logged_and_it_is_served_later() -> No
         logging.getLogger("ws4py").addHandler(told)
         with serving() as server, socket.socket() as sock:
             sock.settimeout(TIMEOUT)
-            taken = []
-            try:
-                while True:
-                    taken.append(os.dup(0))
-            except OSError:
-                pass
+            taken = use_up_descriptors()
             sock.connect(server.server_address)
             assert logged.wait(TIMEOUT)
             for fd in taken:
