@@ -82,9 +82,9 @@ wsaccel: wstest  ## run the tests of what masks, and Autobahn's core, with wsacc
 		-m '$(UNIT) or wsaccel' $(PYTEST_ARGS)
 
 # In pure Python, since what is compiled takes the place of lines of Python; which are watched, and
-# so take several times as long. CPython 3.11, where it is watched, can run for ever in what it calls
+# so take many times as long. CPython 3.11, where it is watched, can run for ever in what it calls
 # when greenlets of a thread that has ended are freed: a pending call, in which another one waits.
-MEASURED := WS4PY_PURE=1 WS4PY_TEST_TIMEOUT_SCALE=5 $(BIN)/python -m coverage
+MEASURED := WS4PY_PURE=1 WS4PY_TEST_TIMEOUT_SCALE=10 $(BIN)/python -m coverage
 
 coverage: venv  ## measure what the unit tests reach, and demand 98 % of branches
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] == (3, 11))' || \
