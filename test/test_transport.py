@@ -17,6 +17,7 @@ from ws4py.transport import (
     SocketLikeTransport,
     TLSTransport,
     Transport,
+    lent,
     make_transport,
 )
 from ws4py.websocket import WebSocket
@@ -172,6 +173,18 @@ def test_close_may_be_called_twice(ends: Any) -> None:
     transport.close()
     transport.shutdown()
     transport.half_close()
+    assert transport.fileno() == -1
+    assert read_to_end(theirs) == b""
+
+
+def test_a_socket_that_is_lent_is_closed_by_who_lends_it(ends: Any) -> None:
+    transport, theirs = ends
+    lending = lent.set(transport.sock)
+    transport.close()
+    lent.reset(lending)
+    transport.write(b"still there")
+    assert read_exactly(theirs, 11) == b"still there"
+    transport.close()
     assert transport.fileno() == -1
     assert read_to_end(theirs) == b""
 
