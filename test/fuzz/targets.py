@@ -356,15 +356,23 @@ def fuzz_length(data: bytes) -> None:
     if kind not in AT_LENGTH or len(parts) != 3 or not parts[1]:
         return
     size, read = AT_LENGTH[kind]
-    repeated = parts[0] + parts[1] * (size // len(parts[1])) + parts[2]
-    start = process_time()
-    read(repeated)
-    expect(process_time() - start < SECONDS, f"{len(repeated)} bytes take too long")
+
+    def seconds(length: int) -> float:
+        repeated = parts[0] + parts[1] * (length // len(parts[1])) + parts[2]
+        start = process_time()
+        read(repeated)
+        return process_time() - start
+
+    taken = seconds(size)
+    expect(taken < SECONDS or taken < GROWTH * seconds(size // 4), f"{size} bytes take too long")
 
 
-#: Seconds of the processor's time. What takes linear time is far below; a pattern that tries all
-#: ways to cut 32 KiB in two takes four.
+#: Seconds of the processor's time that are not looked into. A pattern that tries all ways to cut
+#: 32 KiB in two takes four.
 SECONDS = 1.5 * SCALE
+#: What four times the bytes may take: linear time is four times as much, and quadratic sixteen. It
+#: tells a slow machine, or one that is watched, from a slow pattern.
+GROWTH = 10
 #: Bytes that a Stream may hold in its turn, behind a limit of 1000, with 1024 that just came; and
 #: where it inflates them, which it does in pieces of 64 KiB, with a window of 32 KiB.
 HELD, HELD_INFLATED = 16 * 1024, 256 * 1024
