@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from sys import implementation
 from types import ModuleType
 from typing import Any, Callable, TypeVar, Union
 
@@ -23,6 +24,7 @@ Key = Union[bytes, bytearray]
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _STRIDES_FROM = 1024
+_IS_PYPY = implementation.name == "pypy"
 
 
 def _find_speedups() -> ModuleType | None:
@@ -57,9 +59,11 @@ def _mask_pure(data: Data, key: Key, /) -> bytes:
         keys = (key * (size // 4 + 1))[:size]
         both = int.from_bytes(data, "little") ^ int.from_bytes(keys, "little")
         return both.to_bytes(size, "little")
-    masked = bytearray(size)
+    masked = bytearray(data)
+    # CPython translates a bytearray faster than bytes (by a third from 3.11 on), PyPy far slower.
+    source = data if _IS_PYPY else masked
     for i in range(4):
-        masked[i::4] = data[i::4].translate(_xor_table(key[i]))
+        masked[i::4] = source[i::4].translate(_xor_table(key[i]))
     return bytes(masked)
 
 
