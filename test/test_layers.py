@@ -42,6 +42,7 @@ LAYERS = {
     "loop": 4.1,
     "outgoing": 4.1,
     "state": 4.08,
+    "together": 4.15,
     "sending": 4.2,
     "draining": 4.2,
     "closing": 4.25,

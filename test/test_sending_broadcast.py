@@ -17,10 +17,10 @@ from test.compressing import (
     agree,
     sent,
 )
-from test.helpers import RecordingSocket
+from test.helpers import RecordingSocket, frame, read_exactly
 from ws4py import async_websocket
 from ws4py.framing import OPCODE_TEXT
-from ws4py.sending import broadcast
+from ws4py.sending import _write_each, broadcast
 from ws4py.websocket import WebSocket
 
 
@@ -119,3 +119,31 @@ def test_a_broadcast_of_a_generator_that_is_being_sent_is_refused_as_a_send_is()
     ws.send(chunks())
     assert sent(ws, sock, Reading()) == [(OPCODE_TEXT, LONG * 3)]
     ws.terminate()
+
+
+def test_those_that_are_plain_are_written_to_and_the_others_returned(pairs: Any) -> None:
+    class Shout(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            super().send(payload.upper(), binary)
+
+    made = [pairs() for _ in range(5)]
+    plain, shout, replaced, closing, queued = members = [
+        cls(ours) for cls, (ours, _) in zip([WebSocket, Shout, *[WebSocket] * 3], made)
+    ]
+    replaced.send = plain.send
+    closing.close()
+    queued._outgoing = b"waits"
+    begun: list[Any] = []
+    others = _write_each([*members, None, made], frame(OPCODE_TEXT, b"hello", key=None), begun)
+    assert begun == []
+    assert len(others) == 6
+    assert all(each in others for each in (shout, replaced, closing, queued, None, made))
+    assert read_exactly(made[0][1], 7) == frame(OPCODE_TEXT, b"hello", key=None)
+    made[0][1].close()
+    assert _write_each([plain], frame(OPCODE_TEXT, b"hello", key=None), begun) == []
+    assert begun == [plain]
+    assert plain._broken
+    large = frame(OPCODE_TEXT, bytes(100_000), key=None)
+    assert _write_each([replaced], large, begun) == [replaced]
+    assert begun == [plain]
+    closing.terminate()

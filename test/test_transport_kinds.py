@@ -20,9 +20,11 @@ from ws4py.transport import (
     PlainTransport,
     SocketLikeTransport,
     TLSTransport,
+    is_bare,
     make_transport,
     send_at_once,
     wait_for,
+    write_each,
 )
 
 
@@ -304,3 +306,34 @@ def test_where_there_are_no_addresses_there_are_none() -> None:
     endpoint._note_addresses()
     with pytest.raises(AttributeError):
         _ = endpoint.peer_address
+
+
+# The same to several.
+
+
+def test_a_write_to_each_goes_on_behind_what_it_raises(pairs: Any) -> None:
+    made = [pairs() for _ in range(5)]
+    socks = [ours for ours, _ in made]
+    writers = [PlainTransport(sock) for sock in socks]
+    writers[0].block()
+    fill(socks[1])
+    made[2][1].close()
+    socks[3].close()
+    writes = write_each(writers, b"hello")
+    assert next(writes) == 5
+    for error in (BlockingIOError, BrokenPipeError, OSError):
+        with pytest.raises(error):
+            next(writes)
+    assert list(writes) == [5]
+    for _, theirs in (made[0], made[4]):
+        assert read_exactly(theirs, 5) == b"hello"
+
+
+def test_a_bare_transport_has_a_socket_of_the_standard_library(pair: Any) -> None:
+    class Socket(socket.socket):
+        """One that may have its own way to send."""
+
+    with Socket() as unknown:
+        assert not is_bare(PlainTransport(unknown))
+    assert is_bare(PlainTransport(pair[0]))
+    assert not any(map(is_bare, (None, SocketLikeTransport(RecordingSocket()))))

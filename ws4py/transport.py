@@ -13,8 +13,10 @@ import _socket
 import select
 import socket
 import ssl
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
+from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable, Union
 
@@ -227,6 +229,24 @@ class PlainTransport(Transport):
             return sent
         except BlockingIOError:
             return 0
+
+
+def is_bare(transport: Any) -> bool:
+    """Say whether it has a plain socket of the standard library, none that has other methods."""
+    if type(transport) is not PlainTransport:
+        return False
+    sock = transport.sock
+    return type(sock) is socket.socket and isinstance(sock, _socket.socket)  # not gevent's
+
+
+def write_each(transports: Iterable[Any], data: Data) -> Iterator[int]:
+    """Return what writes ``data`` to one of these after the other, all of which are bare.
+
+    It yields how many bytes that were. What it raises, BlockingIOError among that, is of the next
+    one, and the one after that follows.
+    """
+    socks = [transport.sock for transport in transports]
+    return map(_socket.socket.send, socks, repeat(data), repeat(_DONTWAIT))
 
 
 class TLSTransport(Transport):

@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 
+from test.compressing import AGREED, FORGETFUL, LONG, TEXT, Reading, agree, sent
 from test.helpers import (
     TIMEOUT,
+    RecordingSocket,
     RecordingWebSocket,
     frame,
     read_exactly,
     read_to_end,
     unmasked,
 )
+from ws4py import together
 from ws4py.client import WebSocketBaseClient
+from ws4py.framing import OPCODE_TEXT
 from ws4py.manager import WebSocketManager
-from ws4py.masking import speedups
-from ws4py.sending import _write_each, broadcast
+from ws4py.sending import broadcast
+from ws4py.together import Prepared, write_together
 from ws4py.websocket import WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -187,28 +191,68 @@ def test_what_is_no_websocket_at_all_is_sent_to_as_well(caplog: Any) -> None:
     assert "a fault of the application" in caplog.text
 
 
-@pytest.mark.skipif(speedups is None, reason="is of the compiled module")
-def test_what_is_compiled_writes_to_those_that_are_plain_alone(pairs: Any) -> None:
-    class Shout(WebSocket):
-        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
-            super().send(payload.upper(), binary)
-
-    made = [pairs() for _ in range(5)]
-    plain, shout, replaced, closing, queued = members = [
-        cls(ours) for cls, (ours, _) in zip([WebSocket, Shout, *[WebSocket] * 3], made)
-    ]
-    replaced.send = plain.send
-    closing.close()
-    queued._outgoing = b"waits"
+def test_those_that_do_not_take_a_frame_at_once_are_returned(pairs: Any) -> None:
+    names = ["plain", "locked", "gathering", "compressing", "ended", "failed", "queued"]
+    members = {name: WebSocket(pairs()[0]) for name in names}
+    members["gathering"]._gatherer = threading.get_ident()
+    agree(members["compressing"], FORGETFUL)
+    members["ended"].terminate()
+    members["failed"]._broken = True
+    members["queued"]._outgoing = b"waits"
+    members["of its own kind"] = WebSocket(RecordingSocket())
     begun: list[Any] = []
-    others = _write_each([*members, None, made], text(b"hello"), begun)
-    assert (others, begun) == ([shout, replaced, closing, queued, None, made], [])
-    assert read_exactly(made[0][1], 7) == text(b"hello")
-    made[0][1].close()
-    assert _write_each([plain], text(b"hello"), begun) == []
-    assert begun == [plain]
-    assert plain._broken
-    large = text(bytes(100_000))
-    assert _write_each([replaced], large, begun) == [replaced]
-    assert begun == [plain]
-    closing.terminate()
+    with members["locked"]._lock:
+        others = write_together([*members.values(), members["plain"]], text(b"hello"), begun)
+    assert begun == []
+    assert {id(each) for each in others} == {id(each) for each in members.values()}
+    assert len(others) == len(members)  # To the plain one it has been written once, of twice.
+    assert not any(each._lock.locked() for each in members.values())
+    for each in members.values():
+        each.terminate()
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, KeyboardInterrupt])
+def test_what_was_written_before_a_failure_is_kept_with_its_rest(
+    pairs: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def write_each(transports: list[Any], frame: bytes) -> Any:
+        outcomes: list[Any] = [len(frame), BlockingIOError, 3, error, len(frame)]
+        return map(lambda _, outcome: act(outcome), transports, outcomes)
+
+    def act(outcome: Any) -> int:
+        if isinstance(outcome, int):
+            return outcome
+        raise outcome
+
+    monkeypatch.setattr(together, "write_each", write_each)
+    members = [WebSocket(pairs()[0]) for _ in range(5)]
+    begun: list[Any] = []
+    interrupted = error is KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        assert write_together(members, text(b"hello"), begun) == []  # type: ignore[arg-type]
+    queued = [bytes(each._outgoing) for each in members]
+    assert queued == [b"", text(b"hello"), text(b"hello")[3:], b"", b""]
+    assert [each._broken for each in members] == [False, False, False, not interrupted, False]
+    assert set(begun) == set(members[1:3] if interrupted else members[1:4])
+    assert not any(each._lock.locked() for each in members)
+    for each in members:
+        each.terminate()
+
+
+def test_a_prepared_message_is_compressed_once_for_all_that_may_share_it() -> None:
+    socks = [RecordingSocket() for _ in range(4)]
+    plain, keeping, *forgetting = members = [WebSocket(sock) for sock in socks]
+    agree(keeping, AGREED)
+    for each in forgetting:
+        agree(each, FORGETFUL)
+    prepared = Prepared(OPCODE_TEXT, LONG, True)
+    assert prepared.frame_for(plain) == prepared.plain == text(LONG)
+    assert prepared.frame_for(keeping) is None
+    one, other = map(prepared.frame_for, forgetting)
+    assert one is other
+    forgetting[0]._write(one)  # type: ignore[arg-type]
+    assert sent(forgetting[0], socks[2], Reading(False)) == [(TEXT, LONG)]
+    assert Prepared(OPCODE_TEXT, LONG, False).frame_for(keeping) == text(LONG)
+    assert Prepared(OPCODE_TEXT, b"small", True).frame_for(keeping) == text(b"small")
+    for each in members:
+        each.terminate()
