@@ -72,8 +72,8 @@ unit: venv  ## run the tests that need nothing but Python
 
 # What masks, or stands upon that.
 MASKS := test/test_wsaccel.py test/test_masking*.py test/test_framing*.py test/test_messaging.py \
-	test/test_streaming*.py test/test_receiving*.py test/test_sending*.py test/test_websocket*.py \
-	test/autobahn/test_autobahn.py
+	test/test_streaming*.py test/test_receiving*.py test/test_sending*.py test/test_together.py \
+	test/test_websocket*.py test/autobahn/test_autobahn.py
 
 # In pure Python, so that wsaccel is what masks, and not our own compiled module.
 wsaccel: wstest  ## run the tests of what masks, and Autobahn's core, with wsaccel
@@ -124,8 +124,8 @@ NO_ENGINE := test_conformance and (standalone or wsgiref or [asyncio or threaded
 BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/test_utf8validator.py \
 	test/test_deflate.py test/test_h*.py test/test_exc.py test/test_limits.py test/test_pollers.py \
 	test/test_loop*.py test/test_driver*.py test/test_transport*.py test/test_websocket*.py \
-	test/test_sending*.py test/test_outgoing*.py test/test_closing*.py test/test_receiving_process.py \
-	test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
+	test/test_sending*.py test/test_together.py test/test_outgoing*.py test/test_closing*.py \
+	test/test_receiving_process.py test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
 	test/test_conformance.py
 
 brief: venv  ## run the unit tests of the core, and conformance over ws
@@ -151,7 +151,7 @@ package: venv  ## build the sdist and two wheels, compiled and pure, and check t
 SANITIZED := build/sanitized
 SANITIZE := -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
 COMPILED_TESTS := test/test_speedups*.py test/test_masking*.py test/test_framing*.py \
-	test/test_messaging.py test/test_streaming*.py test/test_sending*.py \
+	test/test_messaging.py test/test_streaming*.py test/test_sending*.py test/test_together.py \
 	test/test_manager*.py test/test_receiving*.py test/test_outgoing*.py test/fuzz/test_wire_fuzz.py \
 	test/fuzz/test_compiled.py test/fuzz/test_reference.py
 

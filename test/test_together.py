@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import pytest
@@ -19,7 +19,6 @@ from test.helpers import (
     read_to_end,
     unmasked,
 )
-from ws4py import together
 from ws4py.client import WebSocketBaseClient
 from ws4py.framing import OPCODE_TEXT
 from ws4py.manager import WebSocketManager
@@ -191,52 +190,96 @@ def test_what_is_no_websocket_at_all_is_sent_to_as_well(caplog: Any) -> None:
     assert "a fault of the application" in caplog.text
 
 
-def test_those_that_do_not_take_a_frame_at_once_are_returned(pairs: Any) -> None:
-    names = ["plain", "locked", "gathering", "compressing", "ended", "failed", "queued"]
-    members = {name: WebSocket(pairs()[0]) for name in names}
-    members["gathering"]._gatherer = threading.get_ident()
-    agree(members["compressing"], FORGETFUL)
-    members["ended"].terminate()
-    members["failed"]._broken = True
-    members["queued"]._outgoing = b"waits"
-    members["of its own kind"] = WebSocket(RecordingSocket())
-    begun: list[Any] = []
-    with members["locked"]._lock:
-        others = write_together([*members.values(), members["plain"]], text(b"hello"), begun)
-    assert begun == []
-    assert {id(each) for each in others} == {id(each) for each in members.values()}
-    assert len(others) == len(members)  # To the plain one it has been written once, of twice.
-    assert not any(each._lock.locked() for each in members.values())
-    for each in members.values():
-        each.terminate()
-
-
-@pytest.mark.parametrize("error", [BrokenPipeError, KeyboardInterrupt])
-def test_what_was_written_before_a_failure_is_kept_with_its_rest(
-    pairs: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("_connected", False),
+        ("_gatherer", 1),
+        ("_fragmenter", 1),
+        ("_over", True),
+        ("_ending", True),
+        ("_close_sent", True),
+        ("_sealed", True),
+        ("_broken", True),
+        ("_outgoing", b"waits"),
+        ("_gathered", [text(b"before")]),
+        ("_deferred", [text(b"before")]),
+        ("_transport", None),
+    ],
+)
+def test_one_that_does_not_take_a_frame_at_once_is_returned(
+    pairs: Any, attribute: str, value: Any
 ) -> None:
-    def write_each(transports: list[Any], frame: bytes) -> Any:
-        outcomes: list[Any] = [len(frame), BlockingIOError, 3, error, len(frame)]
-        return map(lambda _, outcome: act(outcome), transports, outcomes)
-
-    def act(outcome: Any) -> int:
-        if isinstance(outcome, int):
-            return outcome
-        raise outcome
-
-    monkeypatch.setattr(together, "write_each", write_each)
-    members = [WebSocket(pairs()[0]) for _ in range(5)]
+    (ours, theirs), (other, plain) = pairs(), pairs()
+    ws, member = WebSocket(ours), WebSocket(other)
+    setattr(ws, attribute, value)
     begun: list[Any] = []
-    interrupted = error is KeyboardInterrupt
-    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
-        assert write_together(members, text(b"hello"), begun) == []  # type: ignore[arg-type]
-    queued = [bytes(each._outgoing) for each in members]
-    assert queued == [b"", text(b"hello"), text(b"hello")[3:], b"", b""]
-    assert [each._broken for each in members] == [False, False, False, not interrupted, False]
-    assert set(begun) == set(members[1:3] if interrupted else members[1:4])
+    assert write_together([ws, member], text(b"hello"), begun) == [ws]
+    assert begun == []
+    assert read_exactly(plain, 7) == text(b"hello")
+    ours.shutdown(socket.SHUT_WR)
+    assert read_to_end(theirs) == b""
+
+
+def test_what_another_has_locked_or_is_not_to_be_written_as_it_is_is_returned(pairs: Any) -> None:
+    locked, compressing, plain = members = [WebSocket(pairs()[0]) for _ in range(3)]
+    agree(compressing, FORGETFUL)
+    other = WebSocket(RecordingSocket())
+    begun: list[Any] = []
+    with locked._lock:
+        others = write_together([*members, other, plain], text(b"hello"), begun)
+    assert begun == []
+    assert len(others) == 4  # To the plain one it has been written once, of twice.
+    assert all(each in others for each in (locked, compressing, other, plain))
     assert not any(each._lock.locked() for each in members)
-    for each in members:
-        each.terminate()
+
+
+def test_one_that_another_thread_ends_meanwhile_keeps_it_from_nobody(pairs: Any) -> None:
+    class Ending(WebSocket):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "_broken":  # when it has been looked at, nearly
+                self._transport = None
+            return super().__getattribute__(name)
+
+    made = [pairs() for _ in range(3)]
+    members = [cls(ours) for cls, (ours, _) in zip((WebSocket, Ending, WebSocket), made)]
+    begun: list[Any] = []
+    write_together(members, text(b"hello"), begun)
+    for _, theirs in (made[0], made[2]):
+        assert read_exactly(theirs, 7) == text(b"hello")
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_what_the_kernel_refuses_is_kept_with_its_rest(pairs: Any, interrupt: bool) -> None:
+    class Interrupted(WebSocket):
+        def _keep(self, *args: Any, **options: Any) -> None:
+            super()._keep(*args, **options)
+            if interrupt:
+                raise KeyboardInterrupt
+
+    made = [pairs() for _ in range(5)]
+    _, partial, lost, full, _ = members = [
+        cls(ours)
+        for cls, (ours, _) in zip((WebSocket, WebSocket, WebSocket, Interrupted, WebSocket), made)
+    ]
+    message = text(bytes(16_000))
+    partial.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    made[2][1].close()
+    full.sock.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            full.sock.send(bytes(65536))
+    begun: list[Any] = []
+    with pytest.raises(KeyboardInterrupt) if interrupt else nullcontext():
+        assert write_together(members, message, begun) == []
+    assert lost._broken
+    assert 0 < len(partial._outgoing) < len(message)
+    assert bytes(partial._outgoing) == message[-len(partial._outgoing) :]
+    assert bytes(full._outgoing) == message
+    assert begun == ([lost, partial] if interrupt else [lost, partial, full])
+    for position in (0, 4):
+        assert read_exactly(made[position][1], len(message)) == message
+    assert not any(each._lock.locked() for each in members)
 
 
 def test_a_prepared_message_is_compressed_once_for_all_that_may_share_it() -> None:

@@ -317,6 +317,7 @@ def test_a_write_to_each_goes_on_behind_what_it_raises(pairs: Any) -> None:
     writers = [PlainTransport(sock) for sock in socks]
     writers[0].block()
     fill(socks[1])
+    writers[1].block()
     made[2][1].close()
     socks[3].close()
     writes = write_each(writers, b"hello")
@@ -335,5 +336,10 @@ def test_a_bare_transport_has_a_socket_of_the_standard_library(pair: Any) -> Non
 
     with Socket() as unknown:
         assert not is_bare(PlainTransport(unknown))
-    assert is_bare(PlainTransport(pair[0]))
+    transport = PlainTransport(pair[0])
+    assert is_bare(transport)
+    transport.block()
+    assert is_bare(transport)
+    pair[0].settimeout(TIMEOUT)  # Its ``send`` would wait, whatever the flags say.
+    assert not is_bare(transport)
     assert not any(map(is_bare, (None, SocketLikeTransport(RecordingSocket()))))

@@ -1,6 +1,7 @@
 """The queue of what goes out: order, waiting and backpressure.
 
-Every frame goes through ``_write``, under one lock that is never held while anybody waits.
+Every frame goes through ``_write``, or that of ``together`` for a broadcast, under one lock that is
+never held while anybody waits.
 
 - What the kernel refuses is queued. Whoever sees the first refusal asks the driver to drain the
   queue; others only append. Above the high-water mark, threads that may wait do so; a loop's

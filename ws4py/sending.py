@@ -424,7 +424,7 @@ def _write_each(websockets: list[Any], frame: bytes, begun: list[Any]) -> list[A
 
     Those that have queued a part of it, or failed, are added to ``begun``.
     """
-    if len(frame) >= _LARGE:
+    if len(frame) > _LARGE:
         return websockets
     plain: list[Any] = []
     others: list[Any] = []

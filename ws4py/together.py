@@ -7,12 +7,12 @@ or after the last one, is done then, and nothing in Python between two of them.
 
 from __future__ import annotations
 
-from itertools import compress
-from operator import methodcaller
+from collections import deque
+from itertools import compress, repeat
+from threading import Lock
 from typing import Any
 
 from ws4py.framing import RSV1, encode_header
-from ws4py.outgoing import Outgoing
 from ws4py.transport import is_bare, write_each
 
 
@@ -41,60 +41,71 @@ class Prepared:
         return frame
 
 
-_try_to_lock = methodcaller("acquire", False)
+_Lock = type(Lock())
 
 
-def write_together(
-    connections: list[Outgoing], frame: bytes, begun: list[Outgoing]
-) -> list[Outgoing]:
-    """Write a frame to those of ``connections`` that take it at once; return the others.
+def write_together(connections: list[Any], frame: bytes, begun: list[Any]) -> list[Any]:
+    """Write an unmasked frame to those of ``connections`` that take it at once; return the others.
 
     Those that have queued a part of it, or failed, are added to ``begun``. Neither a lock nor a
-    peer is waited for.
+    peer is waited for; but others wait for the lock of each until all have been written, so
+    ``connections`` should be few.
     """
+    bare: list[tuple[Any, Any]] = []
+    others: list[Any] = []
+    for each in connections:
+        transport = each._transport  # None from one moment to the other, if another thread ends it
+        if is_bare(transport):
+            bare.append((each, transport))
+        else:
+            others.append(each)
+    locks = [each._lock for each, _ in bare]
     locked: list[bool] = []
-    taken: list[Outgoing] = []
-    others: list[Outgoing] = []
-    sent: list[int] = []
     try:
-        # One call, so that an interrupt leaves none locked that is not known to be.
-        locked.extend(map(_try_to_lock, [each._lock for each in connections]))
-        for each, is_locked in zip(connections, locked):
-            (taken if is_locked and _is_free(each) else others).append(each)
-        _write(taken, frame, sent, begun)
+        # One call for all, here and below, so that no interrupt comes in between.
+        locked.extend(map(_Lock.acquire, locks, repeat(False)))
+        taken: list[Any] = []
+        transports: list[Any] = []
+        for (each, transport), is_locked in zip(bare, locked):
+            if is_locked and _is_free(each) and each._transport is transport:
+                taken.append(each)
+                transports.append(transport)
+            else:
+                others.append(each)
+        _write(taken, transports, frame, begun)
     finally:
+        deque(map(_Lock.release, compress(locks, locked)), maxlen=0)
+    return others
+
+
+def _write(taken: list[Any], transports: list[Any], frame: bytes, begun: list[Any]) -> None:
+    sent: list[int] = []
+    writes = write_each(transports, frame)
+    try:
+        while len(sent) < len(taken):
+            try:
+                sent.extend(writes)
+            except BlockingIOError:
+                sent.append(0)
+            except OSError as error:
+                failed = taken[len(sent)]
+                failed._fail(error)
+                begun.append(failed)
+                sent.append(len(frame))
+    finally:  # An interrupt that came meanwhile shows when all have been written.
         for each, size in zip(taken, sent):
             if size < len(frame):
                 each._keep(frame, sent=size)
                 begun.append(each)
-        for each in compress(connections, locked):
-            each._lock.release()
-    return others
 
 
-def _is_free(each: Outgoing) -> bool:
-    """Say whether ``_write`` would do nothing but write, now; its lock is held."""
+def _is_free(each: Any) -> bool:
+    """Say whether ``Outgoing._write`` would do nothing but write, now; its lock is held."""
     return (
         each._connected
         and each._gatherer is None
         and each._fragmenter is None
         and each._deflater is None
-        and not (each._over or each._ending or each._sealed or each._broken)
+        and not (each._over or each._ending or each._close_sent or each._sealed or each._broken)
         and not (each._outgoing or each._gathered or each._deferred)
-        and is_bare(each._transport)
     )
-
-
-def _write(taken: list[Outgoing], frame: bytes, sent: list[int], begun: list[Outgoing]) -> None:
-    """Write, and add to ``sent`` how many bytes were taken of each; all where one has failed."""
-    writes = write_each([each._transport for each in taken], frame)
-    while len(sent) < len(taken):
-        try:
-            sent.extend(writes)
-        except BlockingIOError:
-            sent.append(0)
-        except OSError as error:
-            failed = taken[len(sent)]
-            failed._fail(error)
-            begun.append(failed)
-            sent.append(len(frame))

@@ -232,11 +232,16 @@ class PlainTransport(Transport):
 
 
 def is_bare(transport: Any) -> bool:
-    """Say whether it has a plain socket of the standard library, none that has other methods."""
+    """Say whether it has a plain socket of the standard library, whose ``send`` does not wait.
+
+    One of gevent's is none, even where these are called ``socket.socket``.
+    """
     if type(transport) is not PlainTransport:
         return False
     sock = transport.sock
-    return type(sock) is socket.socket and isinstance(sock, _socket.socket)  # not gevent's
+    if type(sock) is not socket.socket or not isinstance(sock, _socket.socket):
+        return False
+    return not sock.gettimeout()
 
 
 def write_each(transports: Iterable[Any], data: Data) -> Iterator[int]:
