@@ -37,7 +37,7 @@ from ws4py.limits import Limits
 SHORT = Limits(
     open_timeout=2.0,
     close_timeout=1.0,
-    heartbeat_timeout=1.0,
+    heartbeat_timeout=2.0,
     write_timeout=2.0,
     max_message_size=1024 * 1024,
 )

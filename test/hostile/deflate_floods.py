@@ -17,7 +17,7 @@ from test.hostile.frames import MOST_FRAGMENTS
 from test.hostile.isolation import is_next
 from test.hostile.targets import at_rest, settles
 from test.hostile.violations import named, refused
-from test.hostile.wire import BINARY, CONTINUATION, PING, TEXT
+from test.hostile.wire import BINARY, CONTINUATION, PING, TEXT, live
 
 MIB = 1024 * 1024
 #: Bytes of memory that a bomb may cost.
@@ -157,9 +157,15 @@ def contexts_go_with_their_connections(target: Target) -> None:
     counts, most = at_rest(target), []
     for _ in range(4):
         with ExitStack() as stack:
-            wires = [stack.enter_context(compressing(target)) for _ in range(120)]
+            wires: list[Compressing] = []
+            for number in range(120):
+                wires.append(stack.enter_context(compressing(target)))
+                if number % 20 == 0:
+                    live(*wires[3::4])
             for number, wire in enumerate(wires):
                 talk(wire, number)
+                if number % 20 == 0:
+                    live(*wires[3::4])
             target.echo()
             for number, wire in enumerate(wires):
                 if number % 4 == 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import resource
 import select
@@ -16,11 +17,13 @@ from test.hostile import ALLOWED, AT_ONCE, CLIENT, FLOODS, SERVER, Target, attac
 from test.hostile.burdens import COUNT, payload
 from test.hostile.pushing import QUIET, Answering, Churn, Push, data_of, grouped, sending
 from test.hostile.targets import REQUEST, answer, at_rest, read_head, settles
-from test.hostile.wire import BINARY, CONTINUATION, PING, PONG, TEXT, CutOff, Wire
+from test.hostile.wire import BINARY, CONTINUATION, PING, PONG, TEXT, CutOff, Wire, live
 
 MANY = 100_000
-#: Seconds in which a limit of two seconds has been kept.
-LATE = 5.0
+#: Frames that are read between two signs of life.
+OFTEN = 1000
+#: Seconds in which limits of three seconds in all have been kept.
+LATE = 8.0
 OURS = "a limit of ours"
 
 
@@ -46,7 +49,11 @@ def last_pong(wire: Wire, count: int) -> None:
     Ping frame."
     """
     number = -1
-    while number < count - 1:
+    for frames in itertools.count():
+        if number >= count - 1:
+            break
+        if frames % OFTEN == 0:
+            live(wire)
         frame = wire.frame()
         if frame is None:
             raise CutOff(f"the connection ended after the Pong {number}")
@@ -74,6 +81,8 @@ def empty_messages(target: Target, wire: Wire) -> None:
     with sending(wire, parts(wire.build(TEXT))):
         target.echo()
         for number in range(MANY):
+            if number % OFTEN == 0:
+                live(wire)
             frame = data_of(wire)
             assert frame == (True, TEXT, b""), f"{frame} came for the empty message {number}"
 

@@ -9,7 +9,18 @@ from contextlib import ExitStack, suppress
 from test.hostile import ALLOWED, AT_ONCE, ISOLATION, SERVER, Target, attack
 from test.hostile.burdens import COUNT, FAULT, NAP, SIZE, VERSES, VOICES, payload, sung
 from test.hostile.pushing import data_of
-from test.hostile.wire import BINARY, CLOSE, CONTINUATION, PATIENCE, PING, PONG, TEXT, Wire, header
+from test.hostile.wire import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PATIENCE,
+    PING,
+    PONG,
+    TEXT,
+    Wire,
+    header,
+    live,
+)
 
 OURS = "a limit of ours"
 
@@ -185,12 +196,6 @@ def is_beginning(wire: Wire) -> None:
         assert expected.startswith(got), f"message {number} is {got!r:.80}"
         if len(got) < len(expected):
             break
-
-
-def live(*wires: Wire) -> None:
-    """Show the target's heartbeat that these live, however long what is done meanwhile takes."""
-    for wire in wires:
-        wire.send_frame(PONG)
 
 
 @attack(ISOLATION, "RFC 6455 5.5.1 and 7.1.1")
