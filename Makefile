@@ -125,8 +125,8 @@ BRIEF := test/test_framing.py test/test_messaging.py test/test_masking.py test/t
 	test/test_deflate.py test/test_h*.py test/test_exc.py test/test_limits.py test/test_pollers.py \
 	test/test_loop*.py test/test_driver*.py test/test_transport*.py test/test_websocket*.py \
 	test/test_sending*.py test/test_together.py test/test_outgoing*.py test/test_closing*.py \
-	test/test_receiving_process.py test/test_manager*.py test/test_client*.py test/test_threadedclient.py test/test_standalone.py \
-	test/test_conformance.py
+	test/test_receiving_process.py test/test_manager*.py test/test_client*.py \
+	test/test_threadedclient.py test/test_standalone.py test/test_conformance.py
 
 brief: venv  ## run the unit tests of the core, and conformance over ws
 	$(PYTEST) $(SEVERAL) $(BRIEF) -k 'not wss and not ($(TWINS))' -m '$(UNIT)' $(PYTEST_ARGS)

@@ -79,6 +79,7 @@ def write_together(connections: list[Any], frame: bytes, begun: list[Any]) -> li
 
 
 def _write(taken: list[Any], transports: list[Any], frame: bytes, begun: list[Any]) -> None:
+    """Write to all of these, which are locked and free, and keep what is not taken."""
     sent: list[int] = []
     writes = write_each(transports, frame)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import resource
 import select
@@ -48,13 +47,12 @@ def last_pong(wire: Wire, count: int) -> None:
     Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most recently processed
     Ping frame."
     """
-    number = -1
-    for frames in itertools.count():
-        if number >= count - 1:
-            break
-        if frames % OFTEN == 0:
+    number, read = -1, 0
+    while number < count - 1:
+        if read % OFTEN == 0:
             live(wire)
         frame = wire.frame()
+        read += 1
         if frame is None:
             raise CutOff(f"the connection ended after the Pong {number}")
         if frame.opcode == PING:
