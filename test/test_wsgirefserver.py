@@ -29,6 +29,7 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
+from ws4py.manager import WebSocketManager
 from ws4py.server.wsgirefserver import (
     WebSocketWSGIHandler,
     WebSocketWSGIRequestHandler,
@@ -52,10 +53,13 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 @contextmanager
 def serving(
-    app: Any = application, host: str = "127.0.0.1", **attributes: Any
+    app: Any = application,
+    host: str = "127.0.0.1",
+    server_class: type[WSGIServer] = WSGIServer,
+    **attributes: Any,
 ) -> Iterator[WSGIServer]:
     handler = type("Handler", (WebSocketWSGIRequestHandler,), attributes)
-    server = make_server(host, 0, app, WSGIServer, handler_class=handler)
+    server = make_server(host, 0, app, server_class, handler_class=handler)
     server.initialize_websockets_manager()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -87,6 +91,26 @@ def test_plain_requests_and_websockets_are_served_side_by_side() -> None:
             assert get(server, "/") == (200, b"plain")
             assert get(server, "/", b"posted") == (200, b"posted")
             assert read_exactly(sock, 7) == b"\x81\x05hello"
+
+
+def test_a_server_may_have_a_manager_of_its_own_drive_its_websockets() -> None:
+    class Server(WSGIServer):
+        def link_websocket_to_server(self, ws: Any) -> None:
+            own.add(ws)
+
+    asked = HANDSHAKE.replace(b"/ ", b"/ws ", 1)
+    own = WebSocketManager()
+    own.start()
+    with serving(server_class=Server) as server:
+        sock, _ = raw_connection(server.server_port, asked + frame(1, b"hello"))
+        with sock:
+            assert read_exactly(sock, 7) == b"\x81\x05hello"
+            assert get(server, "/") == (200, b"plain")
+            sock.sendall(frame(1, b"again"))
+            assert read_exactly(sock, 7) == b"\x81\x05again"
+            own.stop()
+            own.join(TIMEOUT)
+            read_to_end(sock)
 
 
 def test_a_bad_handshake_is_answered() -> None:

@@ -93,8 +93,10 @@ class WebSocketWSGIHandler(SimpleHandler):
         self.close()
 
     def _link(self, websocket: WebSocket) -> None:
+        server = self.request_handler.server
+        server._linked.add(self.request_handler.request)
         try:
-            self.request_handler.server.link_websocket_to_server(websocket)
+            server.link_websocket_to_server(websocket)
         except BaseException:
             websocket.terminate()
             raise
@@ -221,12 +223,10 @@ class WSGIServer(simple_server.WSGIServer):
             self.manager.start()
 
     def link_websocket_to_server(self, ws: WebSocket) -> None:
-        """Let the manager drive ``ws``."""
+        """Let the manager drive ``ws``; override it to have something else drive it."""
         self.initialize_websockets_manager()
         if self.manager is not None:
-            sock = ws.sock
             self.manager.add(ws)
-            self._linked.add(sock)
 
     def shutdown_request(self, request: Any) -> None:
         """Close the connection of a request, unless it has become a websocket."""
