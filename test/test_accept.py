@@ -43,6 +43,20 @@ def test_what_a_factory_makes_that_cannot_be_served_is_a_500_that_is_logged(
     assert caplog.text.count(what) == 2
 
 
+def test_a_class_that_does_not_call_its_base_is_a_500_that_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Forgetful(WebSocket):
+        def __init__(self, *args: Any) -> None:
+            self.arguments = args
+
+    with echo_server(Forgetful) as server:
+        sock, head = raw_connection(server.server_address[1])
+        sock.close()
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert "Forgetful'> does not call super().__init__()" in caplog.text
+
+
 def test_a_factory_may_make_any_class_of_websocket() -> None:
     made = iter([WebSocket, WebSocketBaseClient.__mro__[1], WebSocket])
     with echo_server(lambda *arguments: next(made)(*arguments)) as server:

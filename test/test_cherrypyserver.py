@@ -150,6 +150,27 @@ def test_a_websocket_that_sends_before_it_is_opened_is_a_server_error(serve: Any
     assert made.get(timeout=TIMEOUT).events.empty()
 
 
+@pytest.mark.parametrize("way", ["terminate", "close_connection"])
+def test_a_page_handler_may_end_the_websocket_which_refuses_the_request(
+    serve: Any, way: str
+) -> None:
+    class Page:
+        @cherrypy.expose
+        def index(self, end: str = "") -> None:
+            if end:
+                getattr(cherrypy.request.ws_handler, way)()
+
+    port = serve(Page())
+    friend = connect(port)
+    for _ in range(3):
+        head, body = ask(port, HANDSHAKE.replace(b"GET / ", b"GET /?end=1 "))
+        assert head.startswith(b"HTTP/1.1 403 ")
+        assert b"Sec-WebSocket-Accept" not in head
+        assert b"ended before" in body
+    friend.send(1, b"hello")
+    assert friend.message() == (1, b"hello")
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

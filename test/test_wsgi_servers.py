@@ -189,7 +189,7 @@ def test_a_class_may_end_its_websocket_as_it_is_made(server: Server) -> None:
     for _ in range(3):
         head, body = server.ask(HANDSHAKE.replace(b"GET / ", b"GET /end "))
         assert head.split(b" ")[1] == b"403"
-        assert body == b"the websocket was ended as it was made\n"
+        assert body == b"the websocket was ended before the handshake was answered\n"
         echo(server.connect())
         server.disconnect()
 

@@ -60,6 +60,8 @@ class Transport:
 
     #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
     closes = True
+    #: Whether it does not even shut down: a server is to answer on the socket first.
+    is_lent = False
     #: Whether there may be more to read than the descriptor announces.
     holds_more = False
 
@@ -178,7 +180,7 @@ class Transport:
 
     def close(self) -> None:
         """Shut down, and close the descriptor whatever comes; but not while it is :data:`lent`."""
-        if not self._is_for(lent.get()):
+        if not (self.is_lent or self._is_for(lent.get())):
             self._close()
 
     def _is_for(self, sock: Any) -> bool:

@@ -22,6 +22,7 @@ from ws4py.driver import Cancellable
 from ws4py.heartbeat import Heartbeat, check_frequency
 from ws4py.receiving import Receiver
 from ws4py.streaming import DataMessage, Stream
+from ws4py.transport import lent
 
 __all__ = ["EchoWebSocket", "Heartbeat", "WebSocket"]
 
@@ -75,6 +76,8 @@ class WebSocket(Receiver):
         self.extensions = extensions
         self.environ = environ
         self.sock = sock
+        # A server that still has the socket has not answered yet.
+        self._connected = sock is None or sock is not lent.get()
         if heartbeat_freq is not None:
             check_frequency(heartbeat_freq)
             self.heartbeat_freq = heartbeat_freq

@@ -117,6 +117,26 @@ class Serving:
             assert ws.next_event() == ("opened",)
         assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
+    @pytest.mark.parametrize("way", ["send", "close"])
+    def test_a_class_that_sends_as_it_is_made_is_an_error_of_the_server(
+        self, server_link: Link, way: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Early(Echo):
+            def __init__(self, *args: Any) -> None:
+                *_, environ = args
+                super().__init__(*args)
+                if environ["QUERY_STRING"] == "early":
+                    getattr(self, way)(*(["too early"] if way == "send" else [4401, "log in"]))
+
+        server_link(Early)
+        sock, head = server_link.ask(HANDSHAKE.replace(b"GET / ", b"GET /?early "))
+        assert head.startswith(b"HTTP/1.1 500 ")
+        sock.close()
+        assert "before" in caplog.text
+        server_link._made.get(timeout=TIMEOUT)  # is not opened
+        ws, _ = server_link.again()
+        assert ws.next_event() == ("opened",)
+
     def test_a_broadcast_reaches_all(self, server_link: Link) -> None:
         _, first = server_link()
         _, second = server_link.again()

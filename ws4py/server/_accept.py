@@ -16,7 +16,7 @@ from ws4py.limits import Limits
 from ws4py.transport import lent
 from ws4py.websocket import WebSocket, check_callbacks
 
-__all__ = ["EXHAUSTED", "REST", "Acceptor", "add_addresses", "check_open"]
+__all__ = ["EXHAUSTED", "REST", "Acceptor", "add_addresses", "check_open", "require_alive"]
 
 logger = getLogger("ws4py")
 
@@ -98,8 +98,9 @@ class Acceptor:
             websocket = self.handler_cls(sock, protocols, extensions, environ)
             if type(websocket) is not self._checked:
                 self._check(websocket)
-            if websocket._over or websocket._disconnected:
-                raise HandshakeError("the websocket was ended as it was made", 403)
+            if not hasattr(websocket, "stream"):
+                raise TypeError(f"{type(websocket)!r} does not call super().__init__()")
+            require_alive(websocket)
         except HandshakeError:
             raise
         except Exception as error:
@@ -107,6 +108,7 @@ class Acceptor:
             raise HandshakeError("Internal error", 500) from error
         finally:
             lent.reset(lending)
+        websocket._connected = True
         websocket._agree(self.handshake.compression, extensions)
         if self.limits is not None:
             websocket.limits = self.limits
@@ -124,6 +126,16 @@ class Acceptor:
             raise TypeError(f"{self.handler_cls!r} made {websocket!r}, which is no WebSocket")
         check_callbacks(type(websocket), self._is_async)
         self._checked = type(websocket)
+
+
+def require_alive(websocket: WebSocket) -> None:
+    """See to it that a websocket has not been ended before its request is answered.
+
+    Raises:
+        HandshakeError: It has; the status is 403.
+    """
+    if websocket._over or websocket._disconnected:
+        raise HandshakeError("the websocket was ended before the handshake was answered", 403)
 
 
 def check_open(is_stopping: bool) -> None:

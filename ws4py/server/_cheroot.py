@@ -6,6 +6,7 @@ cheroot takes a connection back after each response, or closes it. Its public at
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from cheroot.server import HTTPConnection
@@ -64,6 +65,8 @@ class Connection(HTTPConnection):
 
     #: Where the plugin is.
     bus: Any = None
+    # Of the websocket that has been made, but has not got the socket yet.
+    _transport: Any
     # Whether HTTP ends with the request that is being answered.
     _is_last = False
     _is_detached = False
@@ -83,7 +86,8 @@ class Connection(HTTPConnection):
         if self._is_detached:
             self.rfile.close()
         else:
-            super().close()
+            with suppress(OSError):  # The application may have closed it.
+                super().close()
 
     def end_http(self) -> None:
         """Take no further request: what follows is frames, or of no interest."""
@@ -111,12 +115,20 @@ class Connection(HTTPConnection):
         finally:
             self.socket.settimeout(timeout)
         websocket._connected = False
+        self._transport = websocket._transport
+        self._transport.is_lent = True
         return websocket
 
-    def detach(self) -> bytes:
-        """Let go of the socket; return what has been read from it behind the request."""
-        self._is_detached = True
-        return bytes(self.rfile.peek(0)) if self.rfile.has_data() else b""
+    def detach(self, websocket: WebSocket) -> None:
+        """Let go of the socket, unless ``websocket`` has ended meanwhile; give it what it is due.
+
+        That is what has been read behind the request.
+        """
+        websocket._connected = True
+        if self.rfile.has_data():
+            websocket.buf = bytes(self.rfile.peek(0))
+        self._transport.is_lent = False
+        self._is_detached = websocket.sock is not None
 
 
 def use_for(server: Any, bus: Any) -> None:

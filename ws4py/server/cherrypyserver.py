@@ -41,7 +41,7 @@ from ws4py.exc import HandshakeError
 from ws4py.handshake import refusal
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
-from ws4py.server._accept import Acceptor
+from ws4py.server._accept import Acceptor, require_alive
 from ws4py.server._cheroot import Connection, use_for
 from ws4py.websocket import WebSocket
 
@@ -72,6 +72,15 @@ class _Refusal(cherrypy.HTTPError):
         """Put it into CherryPy's response, but for the headers."""
         response = cherrypy.serving.response
         response.status, response.body = self.status, self._body
+
+
+def _refuse(error: HandshakeError) -> _Refusal:
+    logger.info("An opening handshake was refused: %s", error)
+    answer, request = _Refusal(error), cherrypy.serving.request
+    request.ws_answer = answer.status, answer.headers
+    # Before it answers, cheroot would wait for the body of a request that has one.
+    request.wsgi_environ["wsgi.input"].remaining = 0
+    return answer
 
 
 def _current_connection() -> Connection:
@@ -160,12 +169,7 @@ class WebSocketTool(cherrypy.Tool):
             accepted = acceptor.accept(environ)
             request.ws_handler = conn.make_websocket(acceptor, accepted, environ)
         except HandshakeError as error:
-            logger.info("An opening handshake was refused: %s", error)
-            answer = _Refusal(error)
-            request.ws_answer = answer.status, answer.headers
-            # Before it answers, cheroot would wait for the body of a request that has one.
-            environ["wsgi.input"].remaining = 0
-            raise answer from error
+            raise _refuse(error) from error
         request.ws_answer = _SWITCHING, accepted.headers
         cherrypy.serving.response.status = _SWITCHING
 
@@ -173,9 +177,17 @@ class WebSocketTool(cherrypy.Tool):
         """Let CherryPy drop what the page handler has returned: it would pass for frames.
 
         Runs before the response is finalized.
+
+        Raises:
+            cherrypy.HTTPError: The page handler has ended the websocket; the status is 403.
         """
-        if _is_switching():
-            cherrypy.serving.response.stream = False
+        if not _is_switching():
+            return
+        cherrypy.serving.response.stream = False
+        try:
+            require_alive(cherrypy.serving.request.ws_handler)
+        except HandshakeError as error:
+            raise _refuse(error) from error
 
     def cleanup_headers(self) -> None:
         """Put the handshake's headers into the response, and take out those of a body.
@@ -205,11 +217,10 @@ class WebSocketTool(cherrypy.Tool):
         if websocket is None:
             return
         conn = _current_connection()
-        if not (_is_switching() and conn.has_answered):
+        if websocket.sock is None or not (_is_switching() and conn.has_answered):
             websocket.sock = None
             return
-        websocket._connected = True
-        websocket.buf = conn.detach()
+        conn.detach(websocket)
         taken: list[Any] = []
         try:
             peer = (request.remote.ip, request.remote.port)
