@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 
-from test.helpers import TIMEOUT, RecordingWebSocket, frame, in_one_turn, read_exactly, read_to_end
+from test.helpers import (
+    TIMEOUT,
+    RecordingWebSocket,
+    echo_server,
+    frame,
+    in_one_turn,
+    read_exactly,
+    read_to_end,
+)
+from ws4py.client.threadedclient import WebSocketClient
 from ws4py.limits import Limits
 from ws4py.manager import SelectPoller, WebSocketManager
-from ws4py.websocket import EchoWebSocket
+from ws4py.websocket import EchoWebSocket, WebSocket
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -30,6 +39,22 @@ def test_to_remove_one_that_has_ended_does_nothing(manager: WebSocketManager, co
     assert ws.all_events() == ended == [("opened",), ("closed", 1006, "Going away")]
     with pytest.raises(RuntimeError, match="has ended"):
         manager.add(ws)
+
+
+def test_what_cannot_be_driven_is_refused(manager: WebSocketManager) -> None:
+    for none in "text", WebSocket, None:
+        with pytest.raises(TypeError, match="is no WebSocket"):
+            manager.add(none)  # type: ignore[arg-type]
+    with echo_server() as server:
+        client = WebSocketClient(f"ws://127.0.0.1:{server.server_address[1]}/")
+        with pytest.raises(RuntimeError, match="is not connected yet"):
+            manager.add(client)
+        client.connect()
+        with pytest.raises(RuntimeError, match="a thread of its own reads this websocket"):
+            manager.add(client)
+        client.close()
+        client.run_forever()
+    assert (len(manager), client.close_code) == (0, 1000)
 
 
 @pytest.mark.parametrize("poller", [None, SelectPoller])
@@ -74,6 +99,33 @@ def test_terminate_in_another_thread_during_opened_has_closed_follow_opened(
     ws, peer = connect(IsEnded)
     assert ws.all_events() == [("opened",), ("closed", 1006, "Going away")]
     assert read_to_end(peer) == b""
+
+
+def test_one_whose_stream_an_application_has_replaced_ends_nevertheless(
+    manager: WebSocketManager, connect: Any, pairs: Any
+) -> None:
+    class Takes(RecordingWebSocket):
+        def opened(self) -> None:
+            super().opened()
+            self.stream: Any = "mine"
+
+    class TakesLater(RecordingWebSocket):
+        def received_message(self, message: Any) -> None:
+            super().received_message(message)
+            self.stream: Any = "mine"
+
+    ours, theirs = pairs()
+    first = Takes(ours)
+    with pytest.raises(AttributeError, match="'str' object"):
+        manager.add(first)
+    second, peer = connect(TakesLater)
+    peer.sendall(frame(1, b"1"))
+    assert [second.next_event()[0] for _ in range(2)] == ["opened", "text"]
+    peer.sendall(frame(1, b"2"))
+    assert first.all_events() == [("opened",), ("closed", 1006, "Going away")]
+    assert second.all_events() == [("closed", 1006, "Going away")]
+    assert read_to_end(theirs) == read_to_end(peer) == b""
+    assert len(manager) == 0
 
 
 def test_a_class_that_ends_its_connection_by_itself_is_not_ended_again(

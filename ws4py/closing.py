@@ -311,11 +311,15 @@ class Closing(Sender):
             self._visitors.leave_for_good(self._driver.get_ident())
         self._dropped = None
         self._cancel_timers()
-        closing = self.stream.closing
-        self.close_code = ABNORMAL if closing is None else closing.code
-        self.close_reason = self._reason or "Going away" if closing is None else str(closing)
-        self._driver.release(self)
-        self._tell_closed(partial(self._let_go, self._driver, self.stream, self._transport))
+        let_go = partial(self._let_go, self._driver, self.stream, self._transport)
+        self.close_code, self.close_reason = ABNORMAL, self._reason or "Going away"
+        try:
+            closing = self.stream.closing
+            if closing is not None:
+                self.close_code, self.close_reason = closing.code, str(closing)
+        finally:  # The application may have put something else into ``stream``.
+            self._driver.release(self)
+            self._tell_closed(let_go)
 
     def _tell_closed(self, let_go: Callable[[], None]) -> None:
         try:
@@ -334,10 +338,10 @@ class Closing(Sender):
     def _forget(self, driver: Driver, stream: Stream, transport: Transport | None) -> None:
         if transport is not None:
             transport.close()
-        stream._cleanup()
         if self.stream is stream:  # else closed() has connected again
             self._sock = self._transport = self.stream = self.environ = self._deflater = None
             self.buf, self._chunk = b"", None
         driver.ended(self)
         if self._keeper is not None:
             self._keeper._discard(self)
+        stream._cleanup()

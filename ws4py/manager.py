@@ -18,7 +18,7 @@ from types import MethodType
 from typing import Any, Callable
 
 from ws4py.draining import check_drain, close_all, draining, longest_close
-from ws4py.driver import Cancellable, ThreadDriver, Threads
+from ws4py.driver import UNDECIDED, Cancellable, ThreadDriver, Threads
 from ws4py.heartbeat import Pulse
 from ws4py.loop import Loop, log_or_raise
 from ws4py.outgoing import GATHER_TIME
@@ -142,18 +142,21 @@ class WebSocketManager(Threads, Thread):
         From any thread, and before ``start`` too. One that is there already is left alone.
 
         Raises:
-            RuntimeError: The manager has been stopped, or the websocket has ended.
-            TypeError: It has a callback that is a coroutine function.
+            RuntimeError: The manager has been stopped; or the websocket has ended, is not
+                connected yet, or is read by a thread of its own.
+            TypeError: It is no websocket, or has a callback that is a coroutine function.
             ValueError, OSError: The poller cannot poll its descriptor.
         """
         if websocket in self:
             return
         if type(websocket) is not self._checked:
+            if not isinstance(websocket, WebSocket):
+                raise TypeError(f"{websocket!r} is no WebSocket")
             check_callbacks(type(websocket))
             self._checked = type(websocket)
-        if self._stopped or websocket.sock is None:
-            what = "this manager has been stopped" if self._stopped else "this websocket has ended"
-            raise RuntimeError(f"cannot add a websocket: {what}")
+        fault = self._fault_of(websocket)
+        if fault:
+            raise RuntimeError(f"cannot add a websocket: {fault}")
         websocket._write_deferred()  # by another manager
         fd = websocket.sock.fileno()
         with self.lock:
@@ -162,6 +165,18 @@ class WebSocketManager(Threads, Thread):
         if stale is not None:
             stale.terminate()
         self._begin(websocket, fd)
+
+    def _fault_of(self, websocket: WebSocket) -> str:
+        """Say why a websocket cannot be driven here; "" if it can be."""
+        if self._stopped:
+            return "this manager has been stopped"
+        if websocket.sock is None:
+            return "this websocket has ended"
+        if not websocket._connected:
+            return "this websocket is not connected yet"
+        if websocket._reader not in (None, UNDECIDED):
+            return "a thread of its own reads this websocket"
+        return ""
 
     def _begin(self, websocket: WebSocket, fd: int) -> None:
         logger.info("Managing websocket on descriptor %d", fd)
@@ -184,6 +199,14 @@ class WebSocketManager(Threads, Thread):
         if websocket._ending:
             self.finish(websocket)
             return
+        try:
+            self._serve_from_now(websocket)
+        except Exception:  # The application may have put something else into an attribute.
+            self._terminate(websocket)
+            raise
+
+    def _serve_from_now(self, websocket: WebSocket) -> None:
+        """Begin with what a websocket whose ``opened`` has returned waits for."""
         websocket._move_timers()
         websocket._settle()  # What has been queued before is ours to drain.
         self._update(websocket)
