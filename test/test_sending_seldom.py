@@ -192,25 +192,51 @@ def test_a_broadcast_of_fragments_leaves_out_whoever_has_no_room(pair: Any) -> N
     ws.terminate()
 
 
-def test_a_broadcast_that_fails_in_its_middle_closes_with_1011(
-    pair: Any, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("message", "binary"),
+    [
+        (5, False),
+        ({"a": 1}, False),
+        ("text", True),
+        (["a", "b", 5], False),
+        (["a", "\ud800"], False),
+    ],
+    ids=repr,
+)
+def test_a_broadcast_of_what_cannot_be_sent_is_refused_at_once_and_whole(
+    message: Any, binary: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ours, theirs = pair
-    ws = WebSocket(ours)
-    broadcast([ws], (chunk for chunk in ["a", "b", 5]))
-    data = read_exactly(theirs, 10)
-    assert data == b"\x01\x01a\x00\x01b\x88\x10\x03\xf3"
-    assert "Unsupported type" in caplog.text
+    class Shouts(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            super().send("never", binary)
+
+    sock = RecordingSocket()
+    members = [cls(sock) for cls in (Shouts, WebSocket, WebSocket)]
+    with pytest.raises((TypeError, ValueError)):
+        broadcast(members, (c for c in message) if isinstance(message, list) else message, binary)
+    assert sock.sent == b""
+    assert caplog.records == []
+    for ws in members:
+        ws.terminate()
+
+
+def test_a_broadcast_of_something_else_is_up_to_a_send_that_is_overridden() -> None:
+    class Tells(WebSocket):
+        def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
+            super().send(repr(payload), binary)
+
+    sock = RecordingSocket()
+    ws, replaced = Tells(sock), WebSocket(RecordingSocket())
+    replaced.send = ws.send  # type: ignore[method-assign]
+    broadcast([ws, replaced], {"a": 1})
+    assert sock.sent == b"\x81\x08{'a': 1}" * 2
     ws.terminate()
+    replaced.terminate()
 
 
-@pytest.mark.parametrize("message", [PingControlMessage("?"), 5])
-def test_a_broadcast_of_what_is_not_framed_once_goes_to_send(
-    message: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broadcast_of_a_ping_goes_to_send() -> None:
     sock = RecordingSocket()
     ws = WebSocket(sock)
-    broadcast([ws], message)
-    assert sock.sent == (b"" if message == 5 else b"\x89\x01?")
-    assert ("Unsupported type" in caplog.text) is (message == 5)
+    broadcast([ws], PingControlMessage("?"))
+    assert sock.sent == b"\x89\x01?"
     ws.terminate()

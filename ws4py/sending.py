@@ -367,9 +367,14 @@ def broadcast(
     What is wrong with one of them does not matter to the others; an iterator of them is read some
     ahead. What becomes of the message where too much is queued already is up to that one's
     ``limits.when_full``.
+
+    Raises:
+        TypeError, ValueError: ``message`` is nothing that ``send`` takes, and there is a websocket
+            whose class has no ``send`` of its own.
     """
     chunks = list(message) if isinstance(message, GeneratorType) else None
     prepared = None if chunks is not None else _prepare(message, binary, compress)
+    is_unsure = prepared is None and not isinstance(message, Message)
     options = {} if compress else {"compress": False}
 
     def send(websocket: Any) -> None:
@@ -392,6 +397,9 @@ def broadcast(
             finally:  # Before anything that may wait, or is the program's.
                 begun.sort(key=lambda websocket: websocket.limits.when_full == WAIT)
                 _reach(Sender._settle_refused, begun)
+            if is_unsure and any(map(_has_our_send, others)):
+                for each in (message,) if chunks is None else chunks:
+                    _encode(each, binary)  # which raises what is wrong with it
             _reach(send, others)
 
 
@@ -442,6 +450,10 @@ def _prepare(message: Any, binary: bool, compress: bool) -> Prepared | None:
 
 #: The functions ``send`` that send what they are given, as it is.
 PLAIN_SENDS: set[Any] = {Sender.send}
+
+
+def _has_our_send(websocket: Any) -> bool:
+    return getattr(type(websocket), "send", None) in PLAIN_SENDS and "send" not in vars(websocket)
 
 
 def _sends_plainly(websocket: Any) -> bool:
