@@ -113,6 +113,19 @@ def test_a_server_may_have_a_manager_of_its_own_drive_its_websockets() -> None:
             read_to_end(sock)
 
 
+def test_without_our_server_the_application_takes_the_connection_over() -> None:
+    asked = HANDSHAKE.replace(b"/ ", b"/ws ", 1)
+    with make_server("127.0.0.1", 0, application, handler_class=WebSocketWSGIRequestHandler) as one:
+        thread = threading.Thread(target=one.handle_request)
+        thread.start()
+        sock, _ = raw_connection(one.server_port, asked + frame(1, b"hello"))
+        with sock:
+            assert read_exactly(sock, 7) == b"\x81\x05hello"
+            sock.sendall(frame(8, b"\x03\xe8"))
+            read_to_end(sock)
+        thread.join(TIMEOUT)
+
+
 def test_a_bad_handshake_is_answered() -> None:
     with serving() as server:
         assert get(server, "/ws")[0] == 426

@@ -60,7 +60,8 @@ class WebSocketWSGIHandler(SimpleHandler):
     def setup_environ(self) -> None:
         """Add the key ``ws4py.socket``: the connection's socket."""
         super().setup_environ()
-        offer_socket(self.environ, self.request_handler.connection)
+        if isinstance(self.request_handler.server, WSGIServer):
+            offer_socket(self.environ, self.request_handler.connection)
 
     def get_scheme(self) -> str:
         """Return the scheme of the URL: https over TLS."""
