@@ -11,6 +11,7 @@ import pytest
 
 from test.aio import TEXT, eventually, on_loops, peer_of, port_of, serving
 from test.helpers import HANDSHAKE, TIMEOUT
+from test.test_standalone_http import SPLITTING, check_not_split, redirecting
 from ws4py.limits import Limits
 from ws4py.websocket import EchoWebSocket
 
@@ -53,3 +54,14 @@ async def test_a_client_that_resets_the_connection_before_it_is_refused_does_no_
             await eventually(lambda: not server._openings)
             await peer.end()
     assert not caplog.records
+
+
+@on_loops
+async def test_a_line_break_in_a_header_of_an_application_does_not_split_its_response(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(EchoWebSocket, http=redirecting) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+        writer.write(SPLITTING)
+        check_not_split(await reader.read(), caplog.text)
+        writer.transport.abort()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from test.helpers import TIMEOUT, echo_server
+from test.helpers import TIMEOUT, echo_server, raw_connection, read_to_end
 from test.test_standalone import request
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
@@ -42,6 +42,69 @@ def test_an_application_that_loses_a_connection_of_its_own_is_a_500_that_is_logg
         response, _ = request(server, "GET", path)
     assert response.status == 500
     assert "the database has gone" in caplog.text
+
+
+SPLITTING = b"GET /x%0d%0aSet-Cookie:%20session=evil HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def redirecting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    """Redirect to a path that whoever asks has chosen."""
+    start_response("302 Found", [("Location", "/app" + environ["PATH_INFO"])])
+    return []
+
+
+def check_not_split(answer: bytes, logged: str) -> None:
+    assert answer.split(b" ")[1] == b"500"
+    assert b"Location" not in answer
+    assert b"evil" not in answer
+    assert r"'Location: /app/x\r\nSet-Cookie: session=evil' cannot be a header" in logged
+
+
+def test_a_line_break_in_a_header_of_an_application_does_not_split_its_response(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with echo_server(http=redirecting) as server:
+        sock, head = raw_connection(server.server_address[1], SPLITTING)
+        with sock:
+            check_not_split(head + read_to_end(sock), caplog.text)
+        response, _ = request(server, "GET", "/y")
+        assert response.getheader("Location") == "/app/y"
+
+
+def changes_later(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    headers = [("X", "known")]
+    start_response("200 OK", headers)
+    headers[0] = ("X", "a\r\nY: b")
+    return [b"as it was"]
+
+
+def test_an_application_cannot_change_headers_that_it_has_given() -> None:
+    with echo_server(http=changes_later) as server:
+        response, body = request(server, "GET", "/")
+    assert (response.getheader("X"), response.getheader("Y"), body) == ("known", None, b"as it was")
+
+
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [
+        ("200 OK\r\nX: y", ("X", "y")),
+        ("200 OK", ("X", "a\nY: b")),
+        ("200 OK", ("X", "a\rY: b")),
+        ("200 OK", ("X: a\r\nY", "b")),
+        ("200 OK", ("X", "\u2603")),
+    ],
+)
+def test_what_cannot_be_sent_is_a_500_in_place_of_half_a_response(
+    status: str, header: tuple[str, str]
+) -> None:
+    def application(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response(status, [header])
+        return []
+
+    with echo_server(http=application) as server:
+        response, _ = request(server, "GET", "/")
+    assert response.status == 500
+    assert response.getheader("X") is None
 
 
 def test_what_an_application_writes_to_its_errors_is_seen(capfd: Any) -> None:

@@ -29,6 +29,7 @@ from test.helpers import (
     read_exactly,
     read_to_end,
 )
+from test.test_standalone_http import SPLITTING, check_not_split, redirecting
 from ws4py.manager import WebSocketManager
 from ws4py.server.wsgirefserver import (
     WebSocketWSGIHandler,
@@ -142,6 +143,28 @@ def test_an_exception_in_the_application_is_500_and_the_server_goes_on() -> None
     with serving() as server:
         assert get(server, "/fail")[0] == 500
         assert get(server, "/") == (200, b"plain")
+
+
+def test_a_line_break_in_a_header_of_an_application_does_not_split_its_response(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with serving(redirecting) as server:
+        sock, head = raw_connection(server.server_port, SPLITTING)
+        with sock:
+            check_not_split(head + read_to_end(sock), capsys.readouterr().err)
+
+
+def test_a_line_break_in_a_header_that_is_kept_for_later_does_not_split_it_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refusing(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("426 Upgrade Required", [("Location", "/app" + environ["PATH_INFO"])])
+        return []
+
+    with serving(refusing) as server:
+        sock, head = raw_connection(server.server_port, SPLITTING)
+        with sock:
+            check_not_split(head + read_to_end(sock), capsys.readouterr().err)
 
 
 def test_plain_requests_leave_no_descriptor_open() -> None:

@@ -17,13 +17,13 @@ from ws4py.deflate import Compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import build_switch, refusal
 from ws4py.headers import is_listed
-from ws4py.heads import Head, HeadReader, build_head, make_environ
+from ws4py.heads import Fields, Head, HeadReader, build_head, make_environ
 from ws4py.limits import Limits
 from ws4py.server._accept import Acceptor, add_addresses
 from ws4py.server._environs import Environs
 from ws4py.websocket import WebSocket
 
-__all__ = ["Answer", "Opening", "Site", "build_refusal", "read_head"]
+__all__ = ["Answer", "Opening", "Site", "build_refusal", "check_response", "read_head"]
 
 logger = getLogger("ws4py")
 
@@ -231,6 +231,21 @@ def build_refusal(error: HandshakeError, method: str = "") -> bytes:
     return build_head(f"HTTP/1.1 {status}", headers) + (b"" if method == "HEAD" else body)
 
 
+def check_response(status: str, headers: Fields) -> Fields:
+    """Return a copy of the headers of an application's response, once they are known to be some.
+
+    Servers "should check for errors in the headers at the time start_response is called, so that an
+    error can be raised while the application is still running" (PEP 3333).
+
+    Raises:
+        ValueError: The status or a header has a character that it cannot carry; a line break would
+            begin another header.
+    """
+    fields = list(headers)
+    build_head(f"HTTP/1.1 {status}", fields)
+    return fields
+
+
 @contextmanager
 def _failing() -> Iterator[None]:
     """Let a lost connection of an application's be an error of its own, which wsgiref passes over.
@@ -259,6 +274,9 @@ class _PlainHandler(SimpleHandler):
                 return application(*arguments)
 
         super().run(call)
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        return super().start_response(status, check_response(status, headers), exc_info)
 
     def finish_response(self) -> None:
         with _failing():

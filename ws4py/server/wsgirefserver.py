@@ -36,7 +36,7 @@ from ws4py.limits import Limits
 from ws4py.loop import ends_program
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import EXHAUSTED, REST
-from ws4py.server._opening import build_refusal, read_head
+from ws4py.server._opening import build_refusal, check_response, read_head
 from ws4py.server._sockets import offer_socket, read_ahead, take_websocket
 from ws4py.websocket import WebSocket
 
@@ -68,10 +68,15 @@ class WebSocketWSGIHandler(SimpleHandler):
         return "https" if isinstance(self.request_handler.connection, SSLSocket) else "http"
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        """Begin the response; one that is made of hop-by-hop headers is kept for later."""
+        """Begin the response; one that is made of hop-by-hop headers is kept for later.
+
+        Raises:
+            ValueError: The status or a header has a character that it cannot carry.
+        """
+        fields = check_response(status, headers)
         if not status.startswith(("101 ", "426 ")):
-            return super().start_response(status, headers, exc_info)
-        self._switch = status, list(headers)
+            return super().start_response(status, fields, exc_info)
+        self._switch = status, fields
         return self.write
 
     def finish_response(self) -> None:
