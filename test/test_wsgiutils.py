@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
@@ -193,6 +194,12 @@ def test_a_handler_that_cannot_be_one_is_refused_at_once() -> None:
     for handler in (Waits, None, "EchoWebSocket"):
         with pytest.raises(TypeError):
             WebSocketWSGIApplication(handler_cls=handler)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("handler", [EchoWebSocket, lambda *arguments: WebSocket(*arguments)])
+def test_a_class_that_is_given_first_as_to_other_servers_is_told_its_place(handler: Any) -> None:
+    with pytest.raises(TypeError, match=f"{re.escape(repr(handler))}.*is given as handler_cls="):
+        WebSocketWSGIApplication(handler)
 
 
 @pytest.mark.parametrize("name", ["a b", "", "a,b", "é"])

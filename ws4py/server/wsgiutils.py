@@ -126,7 +126,7 @@ class WebSocketWSGIApplication:
             that is started when it is needed, and drained when the process ends.
 
     Raises:
-        TypeError: ``handler_cls`` or ``manager`` is not one.
+        TypeError: ``handler_cls`` or ``manager`` is not one; or the class was given first.
         ValueError: A subprotocol, an extension, an origin or ``compression`` cannot be one.
     """
 
@@ -142,6 +142,8 @@ class WebSocketWSGIApplication:
         compression: Compression = None,
         manager: Manager | None = None,
     ) -> None:
+        if callable(protocols):  # Other servers take the class first.
+            raise TypeError(f"protocols={protocols!r}: a class is given as handler_cls=")
         self.protocols = protocols
         self.extensions = extensions
         self.handler_cls = handler_cls
