@@ -53,7 +53,7 @@ class WebSocketHandler(RequestHandler):
 
     def initialize(
         self,
-        handler_cls: Callable[..., WebSocket],
+        handler_cls: Callable[..., WebSocket] | None = None,
         protocols: Sequence[str] | None = None,
         extensions: Sequence[str] | None = None,
         origins: Sequence[str | None] | None = None,
@@ -61,19 +61,23 @@ class WebSocketHandler(RequestHandler):
         heartbeat_freq: float | None = None,
         websockets: WebSockets | None = None,
         compression: Compression = None,
+        **unknown: Any,
     ) -> None:
-        """Take the options of the route.
+        """Take the options of the route, which are looked at when the request is.
+
+        What this raised would leave the request without any answer; later it is a 500.
 
         Args:
-            handler_cls: The class of the websockets. Callbacks may be coroutine functions in
-                subclasses of :class:`ws4py.async_websocket.WebSocket`.
+            handler_cls: The class of the websockets, which has to be given. Callbacks may be
+                coroutine functions in subclasses of :class:`ws4py.async_websocket.WebSocket`.
             protocols, extensions, origins, limits, compression: As for
                 :class:`ws4py.server.standalone.WebSocketServer`.
             heartbeat_freq: Seconds between two Pings, unless ``handler_cls`` has its own.
             websockets: Has each websocket while it is connected: for broadcasts, and to close or
                 drain them before the loop is stopped.
+            **unknown: There is to be none.
         """
-        self.handler_cls = handler_cls
+        self.handler_cls: Any = handler_cls
         self.protocols = protocols
         self.extensions = extensions
         self.origins = origins
@@ -81,6 +85,7 @@ class WebSocketHandler(RequestHandler):
         self.heartbeat_freq = heartbeat_freq
         self.websockets = websockets
         self.compression = compression
+        self._unknown = unknown
 
     def prepare(self) -> Any:
         """Refuse a request with a body before that is read; overrides need not call this."""
@@ -101,7 +106,13 @@ class WebSocketHandler(RequestHandler):
     head = post = delete = patch = put = options = get
 
     def _accept(self) -> tuple[Accepted, WebSocket] | None:
-        """Return what was agreed on and the websocket; None if the request has been refused."""
+        """Return what was agreed on and the websocket; None if the request has been refused.
+
+        Raises:
+            TypeError: An option of the route is not one.
+            ValueError: The same.
+        """
+        self._check_options()
         try:
             check_open(self.websockets is not None and self.websockets.is_draining)
             acceptor = Acceptor(
@@ -121,6 +132,15 @@ class WebSocketHandler(RequestHandler):
         except HandshakeError as error:
             self._refuse(error)
         return None
+
+    def _check_options(self) -> None:
+        """See to it that the options of the route are such, but for those that Acceptor judges."""
+        if self._unknown:
+            raise TypeError(f"{', '.join(self._unknown)}: no option of a WebSocketHandler")
+        if self.handler_cls is None:
+            raise TypeError("a route to a WebSocketHandler has to have a handler_cls")
+        if not isinstance(self.websockets, (WebSockets, type(None))):
+            raise TypeError(f"websockets={self.websockets!r} is not a WebSockets")
 
     def _make_environ(self, sock: Any) -> dict[str, Any]:
         request = self.request
