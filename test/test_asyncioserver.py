@@ -393,11 +393,13 @@ async def test_a_class_that_cannot_be_made_is_a_500(caplog: pytest.LogCaptureFix
     assert any(each.levelno == logging.ERROR for each in caplog.records)
 
 
-def test_what_is_no_handler_or_path_is_refused_at_once() -> None:
+def test_what_is_no_handler_path_or_port_is_refused_at_once() -> None:
     with pytest.raises(TypeError):
         serve(42)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="path"):
         serve({"echo": EchoWebSocket})
+    with pytest.raises(ValueError, match="65537 is not a port"):
+        serve(EchoWebSocket, "127.0.0.1", 65537)
     assert WebSocketProtocol is tulipserver.WebSocketProtocol
 
 

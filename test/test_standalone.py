@@ -230,10 +230,18 @@ def test_a_taken_port_is_an_os_error() -> None:
     assert caught.value.errno == errno.EADDRINUSE
 
 
-@pytest.mark.parametrize("address", [9000, None, ("127.0.0.1",)])
+@pytest.mark.parametrize(
+    "address", [9000, None, ("127.0.0.1",), ("127.0.0.1", "9000"), (9000, "127.0.0.1"), (None, 0)]
+)
 def test_what_is_no_address_is_a_type_error_that_names_it(address: Any) -> None:
     with pytest.raises(TypeError, match=re.escape(repr(address))):
         WebSocketServer(address)
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_what_is_no_port_is_a_value_error_that_names_it(port: int) -> None:
+    with pytest.raises(ValueError, match=f"^{port} is not a port"):
+        WebSocketServer(("127.0.0.1", port))
 
 
 @pytest.mark.parametrize("tls", [False, True])

@@ -23,7 +23,15 @@ from ws4py.server._accept import Acceptor, add_addresses
 from ws4py.server._environs import Environs
 from ws4py.websocket import WebSocket
 
-__all__ = ["Answer", "Opening", "Site", "build_refusal", "check_response", "read_head"]
+__all__ = [
+    "Answer",
+    "Opening",
+    "Site",
+    "build_refusal",
+    "check_port",
+    "check_response",
+    "read_head",
+]
 
 logger = getLogger("ws4py")
 
@@ -229,6 +237,16 @@ def build_refusal(error: HandshakeError, method: str = "") -> bytes:
     if not any(name == "Connection" for name, _ in headers):
         headers.append(("Connection", "close"))
     return build_head(f"HTTP/1.1 {status}", headers) + (b"" if method == "HEAD" else body)
+
+
+def check_port(port: int) -> None:
+    """See to it that a server can listen on a port; 0 is for any that is free.
+
+    Raises:
+        ValueError: It is not from 0 to 65535.
+    """
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{port} is not a port: it is not from 0 to 65535")
 
 
 def check_response(status: str, headers: Fields) -> Fields:

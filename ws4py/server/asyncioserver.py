@@ -30,7 +30,7 @@ from ws4py._tls import check_server_context
 from ws4py.deflate import Compression
 from ws4py.draining import check_drain
 from ws4py.limits import Limits
-from ws4py.server._opening import Answer, Handler, Opening, Site
+from ws4py.server._opening import Answer, Handler, Opening, Site, check_port
 from ws4py.websocket import EchoWebSocket, WebSocket
 
 __all__ = ["WebSocketProtocol", "WebSocketServer", "serve"]
@@ -295,10 +295,12 @@ def serve(
     Raises:
         OSError: When it is started: the address cannot be listened on.
         TypeError: ``handler_cls`` or ``ssl`` is not one, or has a callback that nobody would await.
-        ValueError: A path, a subprotocol, an origin, ``compression`` or a server's TLS context is
-            not one.
+        ValueError: A port, a path, a subprotocol, an origin, ``compression`` or a server's TLS
+            context is not one.
     """
     check_server_context(ssl)
+    if isinstance(port, int):  # asyncio takes a name as well, and 65537 for 1.
+        check_port(port)
     site = Site(
         handler_cls,
         protocols=protocols,

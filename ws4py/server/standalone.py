@@ -31,7 +31,7 @@ from ws4py.loop import Timer
 from ws4py.manager import WebSocketManager
 from ws4py.receiving import DEFAULT_READING_SIZE
 from ws4py.server._accept import EXHAUSTED, REST
-from ws4py.server._opening import Handler, Opening, Site
+from ws4py.server._opening import Handler, Opening, Site, check_port
 from ws4py.transport import TLSTransport, make_transport, send_at_once
 from ws4py.websocket import EchoWebSocket, WebSocket
 
@@ -89,8 +89,8 @@ class WebSocketServer:
     Raises:
         OSError: The address cannot be listened on.
         TypeError: ``address``, ``handler_cls`` or ``ssl_context`` is not one.
-        ValueError: A path, a subprotocol, an origin, ``compression`` or a server's TLS context is
-            not one.
+        ValueError: A port, a path, a subprotocol, an origin, ``compression`` or a server's TLS
+            context is not one.
         RuntimeError: ``manager`` has been stopped.
     """
 
@@ -412,12 +412,19 @@ def _is_left_behind(path: str) -> bool:
         return sock.connect_ex(path) == errno.ECONNREFUSED
 
 
+def _is_host_and_port(address: Any) -> bool:
+    if not isinstance(address, tuple) or len(address) < 2:
+        return False
+    return isinstance(address[0], str) and isinstance(address[1], int)
+
+
 def _bind(address: Any) -> socket.socket:
     if isinstance(address, str):
         sock = _bind_unix(address)
-    elif not isinstance(address, tuple) or len(address) < 2:
-        raise TypeError(f"{address!r} is neither (host, port) nor the path of a socket")
+    elif not _is_host_and_port(address):
+        raise TypeError(f"{address!r} is neither (host, port), str and int, nor a socket's path")
     else:
+        check_port(address[1])
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     if type(sock) is _Listener.__base__:  # gevent may have replaced it since this was imported
