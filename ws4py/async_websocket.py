@@ -183,8 +183,8 @@ class WebSocket(websocket.WebSocket):
             raise RuntimeError("messages go to received_message, which is overridden")
         if self._receiver is not None:
             raise RuntimeError("another task is receiving on this websocket")
-        if not (self._connected or self._over):
-            raise RuntimeError("a client cannot receive before it is connected")
+        if not self._connected:
+            self._check_connected("receive")
         self._receives = True
         while not self._inbox:
             if self.close_received or self._over or self._ending:

@@ -35,8 +35,6 @@ class Closing(Sender):
     stream: Any
     environ: dict[str, Any] | None
 
-    _is_client = False
-
     __slots__ = (
         "_chunk",
         "_deadline",
@@ -132,6 +130,7 @@ class Closing(Sender):
 
         Raises:
             ValueError: No Close frame can have that code.
+            RuntimeError: A client is not connected yet.
         """
         # To a peer that has closed, the rest of a fragmented message means nothing.
         if not self._close(code, reason, at_once=self.close_received):
@@ -145,8 +144,7 @@ class Closing(Sender):
 
     def _close(self, code: int | None, reason: Payload | None, at_once: bool = False) -> bool:
         """Begin it; return False if that has been done, or the connection has ended."""
-        if not self._connected and not self._over:
-            raise RuntimeError("a client cannot be closed before it is connected")
+        self._check_connected("be closed")
         message = CloseControlMessage(code, reason)
         check_closing_code(code)
         stream = self.stream

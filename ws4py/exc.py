@@ -92,10 +92,10 @@ class HandshakeError(WebSocketException):
 
 
 class Terminated(RuntimeError):
-    """Something was sent on a connection that has ended."""
+    """There is no connection: it has ended; or it has yet to begin, and ``message`` says so."""
 
-    def __init__(self) -> None:
-        super().__init__("Cannot send on a terminated websocket")
+    def __init__(self, message: str = "Cannot send on a terminated websocket") -> None:
+        super().__init__(message)
 
 
 class QueueFull(RuntimeError):

@@ -262,7 +262,7 @@ class Outgoing(State):
     def _push_in_turn(self, data: Sendable, payload: bytes) -> bool:
         """Send a frame, or put it off; False if its turn is to be waited for."""
         if self._over or self._transport is None or not self._connected:
-            raise Terminated
+            raise self._unsendable()
         if isinstance(data, Uncompressed) and self._deflater is None:
             raise Terminated  # It was for a connection before this one.
         if not self._takes_more:

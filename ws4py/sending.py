@@ -91,8 +91,9 @@ class Sender(Outgoing):
                 Without effect under ASGI, where the host decides.
 
         Raises:
-            RuntimeError: The connection has ended, or both sides have closed it; or this was
-                called by a generator that is being sent on the same connection.
+            RuntimeError: The connection has ended, or both sides have closed it; or a client is
+                not connected yet; or this was called by a generator that is being sent on the same
+                connection.
             QueueFull: There is no room, and this thread cannot wait; where ``limits.when_full``
                 is "wait".
             TypeError: A str cannot be sent as a binary message.
@@ -100,7 +101,7 @@ class Sender(Outgoing):
             NotImplementedError: It is a Ping or a Pong, under ASGI.
         """
         if self._over or not self._connected or (self._close_sent and self.close_received):
-            raise Terminated
+            raise self._unsendable()
         if self._fragmenter is not None and self._fragmenter == self._driver.get_ident():
             raise RuntimeError("a generator that is being sent cannot send on the same websocket")
         deflater = self._deflater
@@ -230,7 +231,7 @@ class Sender(Outgoing):
 
         Raises:
             ValueError: ``message`` is longer.
-            RuntimeError: The connection has ended.
+            RuntimeError: The connection has ended, or a client is not connected yet.
             NotImplementedError: Under ASGI, where the host alone sends Pings.
         """
         self._send_message(PingControlMessage(message))

@@ -12,6 +12,7 @@ from typing import Any, Callable, TypeVar
 
 from ws4py.deflate import Deflater
 from ws4py.driver import Driver, Keeper, ThreadDriver, Visitors
+from ws4py.exc import Terminated
 from ws4py.framing import Fragments, Sendable
 from ws4py.transport import Endpoint
 
@@ -61,6 +62,10 @@ class State(Endpoint):
     _visitors: Visitors
     _driver: Driver
     _keeper: Keeper | None
+
+    _is_client = False
+    # Whether a client is one that connects again: for those that send, its connection has ended.
+    _returns = False
 
     def __new__(cls: type[Self], *_args: Any, **_kwargs: Any) -> Self:
         """Make what stays when the object begins anew: others may hold the lock, or wait for it."""
@@ -127,6 +132,22 @@ class State(Endpoint):
     def _takes_more(self) -> bool:
         """Whether anything that is sent would still go out."""
         return not (self._sealed or self._broken or self._ending)
+
+    def _check_connected(self, act: str) -> None:
+        """See to it that there is a connection, or was one, for what takes one.
+
+        Raises:
+            Terminated: It has yet to begin.
+        """
+        if not self._connected and not self._over:
+            kind = "client" if self._is_client else "websocket"
+            raise Terminated(f"a {kind} cannot {act} before it is connected")
+
+    def _unsendable(self) -> Terminated:
+        """Return the error of what is sent without a connection."""
+        if not self._returns:
+            self._check_connected("send")
+        return Terminated()
 
     # The lock is held from here on.
 

@@ -253,14 +253,14 @@ class WebSocketBaseClient(WebSocket):
         if self._connected and not self._over:
             raise RuntimeError("this client is connected already")
         if self._over or (self._makes_socket and self.sock is None):
+            self._returns = self._returns or self._over
             self._renew()
             self.protocols, self.extensions = self._offers
             self._prepare()
 
     def _check_wait(self, reads_here: bool) -> None:
         """See to it that there is an end to wait for, and that it can come meanwhile."""
-        if not self._connected and not self._over:
-            raise RuntimeError("a client cannot run before it is connected")
+        self._check_connected("run")
         if reads_here:
             raise RuntimeError("a callback cannot wait for the end, which comes after it")
 

@@ -1,0 +1,95 @@
+"""Clients that are made or used wrongly: each mistake is named, on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from test import aio
+from test.engines.gevent_ import Hub
+from test.helpers import echo_server, url_of
+from ws4py.async_websocket import EchoWebSocket
+from ws4py.client import WebSocketBaseClient, asyncioclient, geventclient, threadedclient
+from ws4py.client.tornadoclient import TornadoWebSocketClient
+
+pytestmark = pytest.mark.usefixtures("no_thread_left")
+
+NOWHERE = "ws://127.0.0.1:9/"
+ON_LOOPS = [asyncioclient.WebSocketClient, TornadoWebSocketClient]
+EARLY = "^a client cannot send before it is connected$"
+OVER = "^Cannot send on a terminated websocket$"
+SENDS = [("send", "too early"), ("ping", "")]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with Hub() as hub:
+        yield hub
+
+
+def refused(client: Any, text: str) -> None:
+    """See to it that what is sent is refused with ``text``."""
+    for method, argument in SENDS:
+        with pytest.raises(RuntimeError, match=text):
+            getattr(client, method)(argument)
+
+
+@pytest.mark.parametrize("client_class", [WebSocketBaseClient, threadedclient.WebSocketClient])
+def test_what_is_sent_before_connect_says_so_and_after_the_end_that(client_class: Any) -> None:
+    with echo_server() as server:
+        client = client_class(url_of(server))
+        refused(client, EARLY)
+        client.connect()
+        client.send("in time")
+        client.terminate()
+        if client_class is not WebSocketBaseClient:
+            client.run_forever()
+        refused(client, OVER)
+
+
+def test_what_is_sent_by_a_client_that_could_not_connect_says_that_it_has_ended() -> None:
+    client = threadedclient.WebSocketClient("ws://127.0.0.1:1/")
+    with pytest.raises(OSError):
+        client.connect()
+    refused(client, OVER)
+
+
+def test_a_client_that_connects_again_cannot_send_meanwhile_as_its_connection_has_ended() -> None:
+    class Client(threadedclient.WebSocketClient):
+        @property
+        def handshake_headers(self) -> list[tuple[str, str]]:
+            refused(self, texts.pop(0))
+            return super().handshake_headers
+
+    texts = [EARLY, OVER, OVER]
+    with echo_server() as server:
+        client = Client(url_of(server))
+        while texts:
+            client.connect()
+            client.close()
+            client.run_forever()
+
+
+def test_what_a_client_of_gevent_sends_before_connect_says_so(hub: Hub) -> None:
+    hub.call(lambda: refused(geventclient.WebSocketClient(NOWHERE), EARLY))
+
+
+@pytest.mark.parametrize("client_class", ON_LOOPS)
+@aio.on_loops
+async def test_what_a_client_on_a_loop_sends_before_it_is_connected_says_so(
+    client_class: Any,
+) -> None:
+    async with aio.serving(EchoWebSocket) as server:
+        client = client_class(aio.url_of(server))
+        refused(client, EARLY)
+        connecting = asyncio.ensure_future(client.connect())
+        await asyncio.sleep(0)
+        refused(client, EARLY)
+        await connecting
+        await client.send("in time")
+        client.close()
+        await client.wait_closed()
+        refused(client, OVER)
