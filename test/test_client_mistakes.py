@@ -10,7 +10,7 @@ import pytest
 
 from test import aio
 from test.engines.gevent_ import Hub
-from test.helpers import echo_server, url_of
+from test.helpers import TIMEOUT, echo_server, url_of
 from ws4py.async_websocket import EchoWebSocket
 from ws4py.client import WebSocketBaseClient, asyncioclient, geventclient, threadedclient
 from ws4py.client.tornadoclient import TornadoWebSocketClient
@@ -75,6 +75,21 @@ def test_a_client_that_connects_again_cannot_send_meanwhile_as_its_connection_ha
 
 def test_what_a_client_of_gevent_sends_before_connect_says_so(hub: Hub) -> None:
     hub.call(lambda: refused(geventclient.WebSocketClient(NOWHERE), EARLY))
+
+
+def test_a_client_of_gevent_does_not_wait_for_messages_before_connect(hub: Hub) -> None:
+    def talk(url: str) -> Any:
+        client = geventclient.WebSocketClient(url)
+        with pytest.raises(RuntimeError, match="a client cannot receive before it is connected"):
+            client.receive(timeout=TIMEOUT)
+        client.connect()
+        client.send("in time")
+        message = client.receive(timeout=TIMEOUT)
+        client.terminate()
+        return str(message), client.receive(timeout=TIMEOUT)
+
+    with echo_server() as server:
+        assert hub.call(talk, url_of(server)) == ("in time", None)
 
 
 @pytest.mark.parametrize("client_class", ON_LOOPS)

@@ -115,7 +115,10 @@ class WebSocketClient(WebSocketBaseClient):
 
         Raises:
             gevent.queue.Empty: None has come.
+            RuntimeError: It is not connected yet.
         """
+        if not self._connected:
+            self._check_connected("receive")
         messages = self.messages
         if self._over and not messages.qsize():
             return None
