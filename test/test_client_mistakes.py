@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from inspect import isawaitable
 from typing import Any
 
 import pytest
@@ -18,6 +19,12 @@ from ws4py.client.tornadoclient import TornadoWebSocketClient
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 NOWHERE = "ws://127.0.0.1:9/"
+CLIENTS = [
+    threadedclient.WebSocketClient,
+    geventclient.WebSocketClient,
+    asyncioclient.WebSocketClient,
+    TornadoWebSocketClient,
+]
 ON_LOOPS = [asyncioclient.WebSocketClient, TornadoWebSocketClient]
 EARLY = "^a client cannot send before it is connected$"
 OVER = "^Cannot send on a terminated websocket$"
@@ -28,6 +35,42 @@ SENDS = [("send", "too early"), ("ping", "")]
 def hub() -> Iterator[Hub]:
     with Hub() as hub:
         yield hub
+
+
+@pytest.fixture(params=CLIENTS, ids=lambda client_class: client_class.__module__)
+def client_class(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def on_engine(client_class: Any, act: Any, hub: Hub) -> None:
+    """Call a function where clients of this class live; await what it returns."""
+
+    async def act_on_loop() -> None:
+        result = act()
+        if isawaitable(result):
+            await result
+
+    if client_class in ON_LOOPS:
+        aio.run(asyncio.new_event_loop, act_on_loop())
+    elif client_class is geventclient.WebSocketClient:
+        hub.call(act)
+    else:
+        act()
+
+
+def connect_and_close(client: Any) -> Any:
+    """Connect, and close; return what is to be awaited on a loop."""
+
+    async def converse() -> None:
+        await client.connect()
+        client.close()
+        await client.wait_closed()
+
+    if isinstance(client, asyncioclient.WebSocketClient):
+        return converse()
+    client.connect()
+    client.close()
+    return client.run_forever()
 
 
 def refused(client: Any, text: str) -> None:
@@ -108,3 +151,28 @@ async def test_what_a_client_on_a_loop_sends_before_it_is_connected_says_so(
         client.close()
         await client.wait_closed()
         refused(client, OVER)
+
+
+@pytest.mark.parametrize("seconds", ["5", b"5", -1, True, float("inf"), float("nan"), 1e12, 2**32])
+def test_an_open_timeout_that_is_no_time_to_wait_is_refused(
+    client_class: Any, seconds: Any, hub: Hub
+) -> None:
+    def make() -> None:
+        with pytest.raises(ValueError, match="open_timeout is a number of seconds, ") as caught:
+            client_class(NOWHERE, open_timeout=seconds)
+        assert str(caught.value).endswith(f", and not {seconds!r}")
+
+    on_engine(client_class, make, hub)
+
+
+def test_the_longest_open_timeout_is_one_that_can_be_waited_for(
+    client_class: Any, contexts: Any, hub: Hub
+) -> None:
+    theirs, ours = contexts
+    options = {"open_timeout": 2_147_483, "ssl_context": ours}
+    with echo_server(ssl_context=theirs) as server:
+        on_engine(
+            client_class,
+            lambda: connect_and_close(client_class(url_of(server), **options)),
+            hub,
+        )

@@ -77,6 +77,15 @@ def test_what_is_negative_or_no_number_is_refused_with_its_name(name: str, value
         Limits(**{name: value})
 
 
+@pytest.mark.parametrize("name", [name for name in DEFAULTS if name.endswith("_timeout")])
+def test_a_time_that_no_platform_can_wait_for_is_refused(name: str) -> None:
+    longest = 24 * 24 * 3600  # seconds, of which poll() takes the milliseconds as an int
+    assert getattr(Limits(**{name: longest}), name) == longest
+    for value in (25 * 24 * 3600, 1e12, float("inf")):
+        with pytest.raises(ValueError, match=f"^{name} is a number of seconds, 0 to 2147483, "):
+            Limits(**{name: value})
+
+
 def test_the_refusal_names_the_offending_value() -> None:
     with pytest.raises(ValueError, match=r"max_message_size .* -1$"):
         Limits(max_message_size=-1)

@@ -9,11 +9,24 @@ __all__ = ["DROP_CONNECTION", "DROP_MESSAGE", "WAIT", "Limits"]
 #: What ``Limits.when_full`` can be.
 WAIT, DROP_CONNECTION, DROP_MESSAGE = POLICIES = "wait", "drop_connection", "drop_message"
 
+#: Seconds that can be waited for on every platform: poll() takes its milliseconds as an int.
+_LONGEST = (2**31 - 1) // 1000
+
 
 def is_amount(value: object) -> bool:
     """Say whether ``value`` is a number, 0 or more, and not infinite."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and 0 <= value < float("inf")  # type: ignore[operator]
+
+
+def check_seconds(value: object, what: str) -> None:
+    """See to it that ``value`` is a time that can be waited for.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not is_amount(value) or value > _LONGEST:  # type: ignore[operator]
+        raise ValueError(f"{what} is a number of seconds, 0 to {_LONGEST}, and not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -23,7 +36,8 @@ class Limits:
     Give a ``WebSocket`` subclass its own with ``limits = Limits(max_message_size=1024)``.
 
     Raises:
-        ValueError: A limit is negative, or not a number; or ``when_full`` is none of its values.
+        ValueError: A limit is negative, or not a number; or one in seconds is more than 24 days,
+            which cannot be waited for; or ``when_full`` is none of its values.
     """
 
     #: Seconds for the whole opening handshake, TLS included.
@@ -74,5 +88,7 @@ class Limits:
                 value is None and "None" in field.type
             ):  # an annotation, as it is written
                 continue
-            if not is_amount(value):
+            if field.name.endswith("_timeout"):
+                check_seconds(value, field.name)
+            elif not is_amount(value):
                 raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")

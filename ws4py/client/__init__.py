@@ -17,7 +17,7 @@ from ws4py.deflate import Compression, read_compression
 from ws4py.driver import STARTED, UNDECIDED
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.heartbeat import check_frequency
-from ws4py.limits import Limits
+from ws4py.limits import Limits, check_seconds
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket, check_callbacks
 
@@ -108,7 +108,8 @@ class WebSocketBaseClient(WebSocket):
             compress messages; None for none.
 
     Raises:
-        ValueError: The URL, a header, an option, ``heartbeat_freq`` or ``compression`` is not one.
+        ValueError: The URL, a header, an option, ``heartbeat_freq``, ``open_timeout`` or
+            ``compression`` is not one.
         TypeError: The value of a header is not text.
         OSError: The name of the host cannot be resolved.
     """
@@ -142,6 +143,8 @@ class WebSocketBaseClient(WebSocket):
         self.ssl_context = ssl_context
         self.extra_headers = _pairs(headers or ())
         self.exclude_headers = [name.lower() for name in exclude_headers or ()]
+        if open_timeout is not None:
+            check_seconds(open_timeout, "open_timeout")
         self.open_timeout = open_timeout
         self._offers = _listed(protocols), _listed(extensions)
         super().__init__(None, *self._offers, None, heartbeat_freq)
