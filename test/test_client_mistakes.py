@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from inspect import isawaitable
 from typing import Any
 
+import gevent.ssl
 import pytest
+from OpenSSL import SSL
 
 from test import aio
 from test.engines.gevent_ import Hub
@@ -176,3 +179,30 @@ def test_the_longest_open_timeout_is_one_that_can_be_waited_for(
             lambda: connect_and_close(client_class(url_of(server), **options)),
             hub,
         )
+
+
+@pytest.mark.parametrize("url", [NOWHERE, "wss://127.0.0.1:9/"])
+@pytest.mark.parametrize("context", [True, "cert.pem", {}, SSL.Context(SSL.TLS_METHOD)])
+def test_a_tls_context_that_is_none_is_refused(
+    client_class: Any, url: str, context: Any, hub: Hub
+) -> None:
+    def make() -> None:
+        with pytest.raises(TypeError, match=r"is not an ssl\.SSLContext") as caught:
+            client_class(url, ssl_context=context)
+        assert repr(context) in str(caught.value)
+
+    on_engine(client_class, make, hub)
+
+
+def test_a_tls_context_may_be_of_any_class_that_is_one(client_class: Any, hub: Hub) -> None:
+    class Context(ssl.SSLContext):
+        pass
+
+    def make() -> None:
+        for kind in (ssl.SSLContext, Context, gevent.ssl.SSLContext):
+            context = kind(ssl.PROTOCOL_TLS_CLIENT)
+            client = client_class(NOWHERE, ssl_context=context)
+            assert client.ssl_context is context
+            client.terminate()
+
+    on_engine(client_class, make, hub)

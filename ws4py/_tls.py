@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_options", "check_server_context", "client_context", "server_context"]
+__all__ = [
+    "check_context",
+    "check_options",
+    "check_server_context",
+    "client_context",
+    "server_context",
+]
 
 logger = logging.getLogger("ws4py")
 
@@ -37,6 +43,17 @@ def check_options(options: Mapping[str, Any]) -> None:
             raise ValueError(f"{name!r} is not an ssl option; these are: {', '.join(OPTIONS)}")
 
 
+def check_context(context: Any) -> None:
+    """See to it that ``context`` is one, if it is not None.
+
+    Raises:
+        TypeError: It is not.
+    """
+    # Not by its class: where gevent has replaced that, an older context is not of the new one.
+    if context is not None and not hasattr(context, "wrap_socket"):
+        raise TypeError(f"{context!r} is not an ssl.SSLContext")
+
+
 def check_server_context(context: Any) -> None:
     """See to it that a server can use ``context``, if it is not None.
 
@@ -44,10 +61,7 @@ def check_server_context(context: Any) -> None:
         TypeError: It is no context.
         ValueError: It is one for clients.
     """
-    if context is None:
-        return
-    if not hasattr(context, "wrap_socket"):
-        raise TypeError(f"{context!r} is not an ssl.SSLContext")
+    check_context(context)
     is_clients = getattr(context, "protocol", None) == ssl.PROTOCOL_TLS_CLIENT
     if is_clients or getattr(context, "check_hostname", False):
         raise ValueError(

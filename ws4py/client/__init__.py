@@ -110,7 +110,7 @@ class WebSocketBaseClient(WebSocket):
     Raises:
         ValueError: The URL, a header, an option, ``heartbeat_freq``, ``open_timeout`` or
             ``compression`` is not one.
-        TypeError: The value of a header is not text.
+        TypeError: The value of a header is not text, or ``ssl_context`` no context.
         OSError: The name of the host cannot be resolved.
     """
 
@@ -140,6 +140,7 @@ class WebSocketBaseClient(WebSocket):
         self.scheme, self.host, self.port, self.unix_socket_path, self.resource = parse_url(url)
         self.ssl_options = dict(ssl_options or {})
         _tls.check_options(self.ssl_options)
+        _tls.check_context(ssl_context)
         self.ssl_context = ssl_context
         self.extra_headers = _pairs(headers or ())
         self.exclude_headers = [name.lower() for name in exclude_headers or ()]
