@@ -18,6 +18,7 @@ from test.helpers import TIMEOUT, echo_server, url_of
 from ws4py.async_websocket import EchoWebSocket
 from ws4py.client import WebSocketBaseClient, asyncioclient, geventclient, threadedclient
 from ws4py.client.tornadoclient import TornadoWebSocketClient
+from ws4py.limits import Limits
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
@@ -204,5 +205,19 @@ def test_a_tls_context_may_be_of_any_class_that_is_one(client_class: Any, hub: H
             client = client_class(NOWHERE, ssl_context=context)
             assert client.ssl_context is context
             client.terminate()
+
+    on_engine(client_class, make, hub)
+
+
+@pytest.mark.parametrize("limits", [None, {"max_message_size": 10}, Limits])
+def test_limits_of_a_class_that_are_none_are_refused(
+    client_class: Any, limits: Any, hub: Hub
+) -> None:
+    mistaken = type("Mistaken", (client_class,), {"limits": limits})
+
+    def make() -> None:
+        with pytest.raises(TypeError) as caught:
+            mistaken(NOWHERE)
+        assert str(caught.value) == f"Mistaken.limits is {limits!r}, and not a Limits"
 
     on_engine(client_class, make, hub)

@@ -92,3 +92,13 @@ class Limits:
                 check_seconds(value, field.name)
             elif not is_amount(value):
                 raise ValueError(f"{field.name} is a number, 0 or more, and not {value!r}")
+
+
+def check_limits(value: object, what: str) -> None:
+    """See to it that ``value`` is a :class:`Limits`.
+
+    Raises:
+        TypeError: It is not; the text begins with ``what``.
+    """
+    if not isinstance(value, Limits):
+        raise TypeError(f"{what} is {value!r}, and not a Limits")

@@ -17,7 +17,7 @@ from ws4py.deflate import Compression, read_compression
 from ws4py.driver import STARTED, UNDECIDED
 from ws4py.exc import HandshakeError, HandshakeTimeout
 from ws4py.heartbeat import check_frequency
-from ws4py.limits import Limits, check_seconds
+from ws4py.limits import Limits, check_limits, check_seconds
 from ws4py.transport import send_at_once
 from ws4py.websocket import WebSocket, check_callbacks
 
@@ -110,7 +110,8 @@ class WebSocketBaseClient(WebSocket):
     Raises:
         ValueError: The URL, a header, an option, ``heartbeat_freq``, ``open_timeout`` or
             ``compression`` is not one.
-        TypeError: The value of a header is not text, or ``ssl_context`` no context.
+        TypeError: The value of a header is not text, or ``ssl_context`` no context; or the class's
+            ``limits`` are not a :class:`ws4py.limits.Limits`.
         OSError: The name of the host cannot be resolved.
     """
 
@@ -141,6 +142,7 @@ class WebSocketBaseClient(WebSocket):
         self.ssl_options = dict(ssl_options or {})
         _tls.check_options(self.ssl_options)
         _tls.check_context(ssl_context)
+        check_limits(self.limits, f"{type(self).__name__}.limits")
         self.ssl_context = ssl_context
         self.extra_headers = _pairs(headers or ())
         self.exclude_headers = [name.lower() for name in exclude_headers or ()]
