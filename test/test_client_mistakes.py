@@ -32,6 +32,7 @@ CLIENTS = [
 ON_LOOPS = [asyncioclient.WebSocketClient, TornadoWebSocketClient]
 EARLY = "^a client cannot send before it is connected$"
 OVER = "^Cannot send on a terminated websocket$"
+FORGETS = r"^NoSuper\.__init__ does not call super\(\)\.__init__\(\)$"
 SENDS = [("send", "too early"), ("ping", "")]
 
 
@@ -221,3 +222,31 @@ def test_limits_of_a_class_that_are_none_are_refused(
         assert str(caught.value) == f"Mistaken.limits is {limits!r}, and not a Limits"
 
     on_engine(client_class, make, hub)
+
+
+def test_a_class_that_forgets_to_call_our_init_is_named_by_connect(
+    client_class: Any, hub: Hub
+) -> None:
+    class NoSuper(client_class):  # type: ignore[misc]
+        def __init__(self, url: str) -> None:
+            self.address = url
+
+    def connect() -> Any:
+        return NoSuper(NOWHERE).connect()
+
+    with pytest.raises(RuntimeError, match=FORGETS):
+        on_engine(client_class, connect, hub)
+
+
+@pytest.mark.parametrize("client_class", ON_LOOPS)
+@aio.on_loops
+async def test_a_class_that_forgets_to_call_our_init_is_named_by_async_with(
+    client_class: Any,
+) -> None:
+    class NoSuper(client_class):  # type: ignore[misc]
+        def __init__(self) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match=FORGETS):
+        async with NoSuper():
+            pass

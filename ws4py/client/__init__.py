@@ -225,7 +225,7 @@ class WebSocketBaseClient(WebSocket):
             OSError: The server cannot be reached, or its certificate not be verified.
             ValueError: A header or an option is not one.
             FileNotFoundError: A file that ``ssl_options`` names does not exist.
-            RuntimeError: It is connected already.
+            RuntimeError: It is connected already; or its class does not call our ``__init__``.
             TypeError: It has a callback that is a coroutine function.
         """
         check_callbacks(type(self))
@@ -256,6 +256,7 @@ class WebSocketBaseClient(WebSocket):
 
     def _start_over(self) -> None:
         """Become a new connection, unless this is one that has not been used."""
+        self._check_made()
         if self._connected and not self._over:
             raise RuntimeError("this client is connected already")
         if self._over or (self._makes_socket and self.sock is None):
@@ -263,6 +264,15 @@ class WebSocketBaseClient(WebSocket):
             self._renew()
             self.protocols, self.extensions = self._offers
             self._prepare()
+
+    def _check_made(self) -> None:
+        """See to it that a class with an ``__init__`` of its own calls this one.
+
+        Raises:
+            RuntimeError: It does not.
+        """
+        if not hasattr(self, "_connected"):
+            raise RuntimeError(f"{type(self).__name__}.__init__ does not call super().__init__()")
 
     def _check_wait(self, reads_here: bool) -> None:
         """See to it that there is an end to wait for, and that it can come meanwhile."""

@@ -122,6 +122,7 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
 
     async def __aenter__(self) -> WebSocketClient:
         """Connect, unless that has been done."""
+        self._check_made()
         if not self._connected or self._over:
             await self.connect()
         return self
@@ -136,7 +137,8 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
             HandshakeTimeout: It took too long.
             OSError: The server cannot be reached, or its certificate not be verified.
             ValueError: A header or an option is not one.
-            RuntimeError: It is connected already, or about to be.
+            RuntimeError: It is connected already, or about to be; or its class does not call our
+                ``__init__``.
         """
         if self._conversation is not None:
             raise RuntimeError("this client is being connected already")

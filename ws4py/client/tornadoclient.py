@@ -68,7 +68,11 @@ class TornadoWebSocketClient(WebSocketClient):
         Returns:
             A future with the errors of :meth:`ws4py.client.asyncioclient.WebSocketClient.connect`.
             If nobody waits for it, ``closed`` is called with what failed, and 1006.
+
+        Raises:
+            RuntimeError: The client's class does not call our ``__init__``.
         """
+        self._check_made()
         loop = self.io_loop.asyncio_loop
         outcome = Outcome(loop=loop)
         outcome.task = loop.create_task(self._connect_for(outcome))
