@@ -71,6 +71,24 @@ def test_a_class_whose_heartbeat_is_no_time_is_not_served() -> None:
         Acceptor(Frantic)
 
 
+@pytest.mark.parametrize("value", [None, {"max_message_size": 10}])
+def test_a_class_whose_limits_are_none_is_not_served(
+    value: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Lax(WebSocket):
+        limits: Any = value
+
+    with pytest.raises(TypeError, match=r"Lax\.limits is .*, and not a Limits"):
+        Acceptor(Lax)
+    with pytest.raises(TypeError, match="limits is 5, and not a Limits"):
+        Acceptor(WebSocket, limits=5)  # type: ignore[arg-type]
+    with echo_server(lambda *arguments: Lax(*arguments)) as server:
+        sock, head = raw_connection(server.server_address[1])
+        sock.close()
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert "Lax.limits is" in caplog.text
+
+
 def test_a_manager_that_has_been_stopped_is_no_use_to_a_server() -> None:
     manager = WebSocketManager()
     manager.stop()

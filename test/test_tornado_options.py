@@ -66,7 +66,7 @@ def answer_to(port: int, request: bytes) -> bytes:
             [{"handler_cls": EchoWebSocket, "websockets": set()}],
             r"websockets=set\(\) is not a WebSockets",
         ),
-        ([{"handler_cls": EchoWebSocket, "limits": 1}], "limits=1 is not a Limits"),
+        ([{"handler_cls": EchoWebSocket, "limits": 1}], "limits is 1, and not a Limits"),
     ],
 )
 def test_options_that_are_none_are_a_500_with_the_reason_in_the_log(

@@ -130,10 +130,9 @@ class Serving:
 
         server_link(Early)
         sock, head = server_link.ask(HANDSHAKE.replace(b"GET / ", b"GET /?early "))
-        assert head.startswith(b"HTTP/1.1 500 ")
+        assert head.split(b" ")[1] == b"500"
         sock.close()
         assert "before" in caplog.text
-        server_link._made.get(timeout=TIMEOUT)  # is not opened
         ws, _ = server_link.again()
         assert ws.next_event() == ("opened",)
 

@@ -12,7 +12,7 @@ from ws4py.deflate import Compression, read_compression
 from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.heartbeat import check_frequency
-from ws4py.limits import Limits
+from ws4py.limits import Limits, check_limits
 from ws4py.transport import lent
 from ws4py.websocket import WebSocket, check_callbacks
 
@@ -37,7 +37,8 @@ class Acceptor:
         compression: ``"deflate"`` or a :class:`ws4py.deflate.PerMessageDeflate`; None for none.
 
     Raises:
-        TypeError: ``handler_cls`` cannot be called, or has a callback that nobody would await.
+        TypeError: ``handler_cls`` cannot be called, or has a callback that nobody would await;
+            or the limits, or those of its class, are none.
         ValueError: A subprotocol, an extension, an origin or ``compression`` cannot be one.
     """
 
@@ -56,14 +57,14 @@ class Acceptor:
         is_other = isinstance(handler, type) and not issubclass(handler, WebSocket)
         if not callable(handler) or is_other or iscoroutinefunction(handler):
             raise TypeError(f"{handler!r} is not a subclass of WebSocket")
-        if not isinstance(limits, (Limits, type(None))):
-            raise TypeError(f"limits={limits!r} is not a Limits")
+        if limits is not None:
+            check_limits(limits, "limits")
         if origins is not None and not origins:
             raise ValueError(f"origins={origins!r} allows nobody; None allows all")
         check_frequency(heartbeat_freq)
         check_frequency(getattr(handler_cls, "heartbeat_freq", None))
-        check_callbacks(handler_cls, is_async)
         self._is_async = is_async
+        self._check_class(handler_cls)
         # What has been seen to be a class that can be served; a factory may make others.
         self._checked: Any = handler_cls
         self.handler_cls = handler_cls
@@ -120,12 +121,17 @@ class Acceptor:
         """See to it that what a factory has made can be served.
 
         Raises:
-            TypeError: It is no websocket, or has a callback that nobody would await.
+            TypeError: It is no websocket, or one of a class that cannot be served.
         """
         if not isinstance(websocket, WebSocket):
             raise TypeError(f"{self.handler_cls!r} made {websocket!r}, which is no WebSocket")
-        check_callbacks(type(websocket), self._is_async)
+        self._check_class(type(websocket))
         self._checked = type(websocket)
+
+    def _check_class(self, handler: Any) -> None:
+        check_callbacks(handler, self._is_async)
+        if hasattr(handler, "limits"):  # A factory has none.
+            check_limits(handler.limits, f"{handler.__name__}.limits")
 
 
 def require_alive(websocket: WebSocket) -> None:
