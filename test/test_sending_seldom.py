@@ -203,18 +203,20 @@ def test_a_broadcast_of_fragments_leaves_out_whoever_has_no_room(pair: Any) -> N
     ],
     ids=repr,
 )
-def test_a_broadcast_of_what_cannot_be_sent_is_refused_at_once_and_whole(
+def test_a_broadcast_of_what_cannot_be_sent_reaches_those_that_send_in_their_own_way(
     message: Any, binary: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Shouts(WebSocket):
         def send(self, payload: Any, binary: bool = False) -> None:  # type: ignore[override]
-            super().send("never", binary)
+            super().send("sent", False)
 
-    sock = RecordingSocket()
-    members = [cls(sock) for cls in (Shouts, WebSocket, WebSocket)]
+    sock, other = RecordingSocket(), RecordingSocket()
+    ended, *members = [WebSocket(sock), WebSocket(sock), Shouts(other), WebSocket(sock)] * 50
+    ended.terminate()
+    broadcast([ended], message, binary)
     with pytest.raises((TypeError, ValueError)):
         broadcast(members, (c for c in message) if isinstance(message, list) else message, binary)
-    assert sock.sent == b""
+    assert (sock.sent, other.sent) == (b"", b"\x81\x04sent" * 50)
     assert caplog.records == []
     for ws in members:
         ws.terminate()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
-from logging import getLogger
 from os import urandom
 from time import monotonic
 from types import GeneratorType
@@ -42,16 +40,12 @@ from ws4py.messaging import (
     PingControlMessage,
 )
 from ws4py.outgoing import PAUSED, Outgoing
-from ws4py.together import Prepared, write_together
-
-logger = getLogger("ws4py")
+from ws4py.together import Prepared, groups, reach, write_together
 
 #: From here on a payload is handed to the kernel beside its header and not joined with it.
 _LARGE = 16 * 1024
 #: Short frames that gather without being counted.
 _FEW = 64
-#: Connections that are sent a message before others have their turn.
-_TOGETHER = 64
 #: Seconds in which what waits for its turn will have been compressed, mostly.
 _BUSY = 1.0
 #: Fragments of a generator that a loop's thread sends before others have their turn.
@@ -370,16 +364,23 @@ def broadcast(
     ``limits.when_full``.
 
     Raises:
-        TypeError, ValueError: ``message`` is nothing that ``send`` takes, and there is a websocket
-            whose class has no ``send`` of its own.
+        TypeError, ValueError: ``message`` is nothing that ``send`` takes. Only those have got it
+            whose classes have a ``send`` of their own.
     """
     chunks = list(message) if isinstance(message, GeneratorType) else None
     prepared = None if chunks is not None else _prepare(message, binary, compress)
-    is_unsure = prepared is None and not isinstance(message, Message)
+    fault = None
+    if prepared is None and not isinstance(message, Message):
+        fault = _find_fault((message,) if chunks is None else chunks, binary)
+    refused = False
     options = {} if compress else {"compress": False}
 
     def send(websocket: Any) -> None:
+        nonlocal refused
         if websocket.terminated:
+            return
+        if fault is not None and _has_our_send(websocket):
+            refused = True
             return
         frame = prepared and _sends_plainly(websocket) and prepared.frame_for(websocket)
         if frame:
@@ -389,7 +390,7 @@ def broadcast(
             websocket.send(again, binary, **options)
 
     with broadcasting():
-        for group in _groups(iter(websockets)):
+        for group in groups(iter(websockets)):
             others = group
             begun: list[Any] = []
             try:
@@ -397,34 +398,19 @@ def broadcast(
                     others = _write_each(group, prepared.plain, begun)
             finally:  # Before anything that may wait, or is the program's.
                 begun.sort(key=lambda websocket: websocket.limits.when_full == WAIT)
-                _reach(Sender._settle_refused, begun)
-            if is_unsure and any(map(_has_our_send, others)):
-                for each in (message,) if chunks is None else chunks:
-                    _encode(each, binary)  # which raises what is wrong with it
-            _reach(send, others)
+                reach(Sender._settle_refused, begun)
+            reach(send, others)
+    if fault is not None and refused:
+        raise fault
 
 
-def _groups(websockets: Iterator[Any]) -> Iterator[list[Any]]:
-    """Yield some at a time, those included that come before an exception of the iterator's."""
-    more = True
-    while more:
-        group: list[Any] = []
-        try:
-            group.extend(islice(websockets, _TOGETHER))
-        finally:
-            yield group
-        more = bool(group)
-
-
-def _reach(act: Callable[[Any], object], websockets: Iterable[Any]) -> None:
-    """Do something to each of ``websockets``, whatever comes of it for others."""
-    for websocket in websockets:
-        try:
-            act(websocket)
-        except RuntimeError as error:
-            logger.info("A broadcast did not reach a websocket: %s", error)
-        except Exception:
-            logger.exception("A broadcast did not reach a websocket")
+def _find_fault(chunks: Iterable[Any], binary: bool) -> Exception | None:
+    try:
+        for chunk in chunks:
+            _encode(chunk, binary)
+    except (TypeError, ValueError) as error:
+        return error
+    return None
 
 
 @hasten  # A message takes 4.4 µs for each of 500 connections, where it took 7.2.

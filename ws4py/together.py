@@ -8,12 +8,19 @@ or after the last one, is done then, and nothing in Python between two of them.
 from __future__ import annotations
 
 from collections import deque
-from itertools import compress, repeat
+from collections.abc import Iterable, Iterator
+from itertools import compress, islice, repeat
+from logging import getLogger
 from threading import Lock
-from typing import Any
+from typing import Any, Callable
 
 from ws4py.framing import RSV1, encode_header
 from ws4py.transport import is_bare, write_each
+
+logger = getLogger("ws4py")
+
+#: Connections that are sent a message before others have their turn.
+TOGETHER = 64
 
 
 class Prepared:
@@ -39,6 +46,29 @@ class Prepared:
             frame = encode_header(1, self._opcode | RSV1, len(data)) + data
             self._compressed[deflater.parameters] = frame
         return frame
+
+
+def groups(websockets: Iterator[Any]) -> Iterator[list[Any]]:
+    """Yield some at a time, those included that come before an exception of the iterator's."""
+    more = True
+    while more:
+        group: list[Any] = []
+        try:
+            group.extend(islice(websockets, TOGETHER))
+        finally:
+            yield group
+        more = bool(group)
+
+
+def reach(act: Callable[[Any], object], websockets: Iterable[Any]) -> None:
+    """Do something to each of ``websockets``, whatever comes of it for others."""
+    for websocket in websockets:
+        try:
+            act(websocket)
+        except RuntimeError as error:
+            logger.info("A broadcast did not reach a websocket: %s", error)
+        except Exception:
+            logger.exception("A broadcast did not reach a websocket")
 
 
 _Lock = type(Lock())
