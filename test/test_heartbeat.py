@@ -212,7 +212,7 @@ def test_a_pulse_looks_more_often_than_it_pings() -> None:
     ws.terminate()
 
 
-@pytest.mark.parametrize("seconds", [-1, "5", float("nan"), float("inf")])
+@pytest.mark.parametrize("seconds", [-1, "5", float("nan"), float("inf"), 1e12])
 def test_what_is_no_time_between_pings_is_a_value_error_everywhere(seconds: Any) -> None:
     makers: list[Any] = [
         lambda: WebSocket(None, heartbeat_freq=seconds),
@@ -221,5 +221,5 @@ def test_what_is_no_time_between_pings_is_a_value_error_everywhere(seconds: Any)
         lambda: WebSocketServer(("127.0.0.1", 0), heartbeat_freq=seconds),
     ]
     for make in makers:
-        with pytest.raises(ValueError, match="heartbeat_freq="):
+        with pytest.raises(ValueError, match="heartbeat_freq is a number"):
             make()

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from ws4py.exc import Terminated
+from ws4py.limits import check_seconds
 
 __all__ = ["Heartbeat", "Pulse", "check_frequency"]
 
@@ -18,9 +19,8 @@ def check_frequency(seconds: Any) -> None:
     Raises:
         ValueError: They cannot.
     """
-    is_number = isinstance(seconds, (int, float))
-    if seconds is not None and not (is_number and 0 <= seconds < float("inf")):
-        raise ValueError(f"heartbeat_freq={seconds!r} is not a number of seconds, 0 or more")
+    if seconds is not None:
+        check_seconds(seconds, "heartbeat_freq")
 
 
 class Pulse:
