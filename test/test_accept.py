@@ -8,6 +8,7 @@ import pytest
 
 from test.helpers import echo_server, raw_connection
 from ws4py.client import WebSocketBaseClient
+from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import Acceptor
 from ws4py.server.standalone import WebSocketServer
@@ -67,7 +68,7 @@ def test_a_factory_may_make_any_class_of_websocket() -> None:
 
 
 def test_a_class_whose_heartbeat_is_no_time_is_not_served() -> None:
-    with pytest.raises(ValueError, match="heartbeat_freq=-1"):
+    with pytest.raises(ValueError, match="heartbeat_freq is a number of seconds, .* not -1"):
         Acceptor(Frantic)
 
 
@@ -78,8 +79,9 @@ def test_a_class_whose_limits_are_none_is_not_served(
     class Lax(WebSocket):
         limits: Any = value
 
-    with pytest.raises(TypeError, match=r"Lax\.limits is .*, and not a Limits"):
-        Acceptor(Lax)
+    if value is not None:  # else the constructor may give each its own
+        with pytest.raises(TypeError, match=r"Lax\.limits is .*, and not a Limits"):
+            Acceptor(Lax)
     with pytest.raises(TypeError, match="limits is 5, and not a Limits"):
         Acceptor(WebSocket, limits=5)  # type: ignore[arg-type]
     with echo_server(lambda *arguments: Lax(*arguments)) as server:
@@ -87,6 +89,32 @@ def test_a_class_whose_limits_are_none_is_not_served(
         sock.close()
     assert head.startswith(b"HTTP/1.1 500 ")
     assert "Lax.limits is" in caplog.text
+
+
+def test_limits_may_be_a_property_or_the_constructors_and_a_factory_have_some_of_its_own() -> None:
+    class Own(WebSocket):
+        limits: Any = None
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.limits = Limits()
+
+    class Computed(WebSocket):
+        @property
+        def limits(self) -> Limits:  # type: ignore[override]
+            return Limits()
+
+    class Factory:
+        limits = 5
+
+        def __call__(self, *args: Any) -> WebSocket:
+            return WebSocket(*args)
+
+    for handler in Own, Computed, Factory():
+        with echo_server(handler) as server:
+            sock, head = raw_connection(server.server_address[1])
+            sock.close()
+            assert head.startswith(b"HTTP/1.1 101 ")
 
 
 def test_a_manager_that_has_been_stopped_is_no_use_to_a_server() -> None:

@@ -152,7 +152,7 @@ async def handler(websocket: Any) -> None:
         ([handler], {}, TypeError, "handler"),
         ([int], {}, TypeError, "int"),
         ([{}], {}, ValueError, "empty"),
-        ([EchoWebSocket], {"limits": 5}, TypeError, "limits=5"),
+        ([EchoWebSocket], {"limits": 5}, TypeError, "limits is 5"),
         ([EchoWebSocket], {"heartbeat_freq": -1}, ValueError, "heartbeat_freq=-1"),
         ([EchoWebSocket], {"heartbeat_freq": "x"}, ValueError, "heartbeat_freq='x'"),
     ],

@@ -211,17 +211,17 @@ def test_a_tls_context_may_be_of_any_class_that_is_one(client_class: Any, hub: H
 
 
 @pytest.mark.parametrize("limits", [None, {"max_message_size": 10}, Limits])
-def test_limits_of_a_class_that_are_none_are_refused(
+def test_limits_that_are_none_are_refused_by_connect(
     client_class: Any, limits: Any, hub: Hub
 ) -> None:
     mistaken = type("Mistaken", (client_class,), {"limits": limits})
 
-    def make() -> None:
-        with pytest.raises(TypeError) as caught:
-            mistaken(NOWHERE)
-        assert str(caught.value) == f"Mistaken.limits is {limits!r}, and not a Limits"
+    def connect() -> Any:
+        return mistaken(NOWHERE).connect()
 
-    on_engine(client_class, make, hub)
+    with pytest.raises(TypeError) as caught:
+        on_engine(client_class, connect, hub)
+    assert str(caught.value) == f"Mistaken.limits is {limits!r}, and not a Limits"
 
 
 def test_a_class_that_forgets_to_call_our_init_is_named_by_connect(

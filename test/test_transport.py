@@ -17,7 +17,6 @@ from ws4py.transport import (
     SocketLikeTransport,
     TLSTransport,
     Transport,
-    lent,
     make_transport,
 )
 from ws4py.websocket import WebSocket
@@ -179,9 +178,9 @@ def test_close_may_be_called_twice(ends: Any) -> None:
 
 def test_a_socket_that_is_lent_is_closed_by_who_lends_it(ends: Any) -> None:
     transport, theirs = ends
-    lending = lent.set(transport.sock)
+    transport.is_lent = True
     transport.close()
-    lent.reset(lending)
+    transport.is_lent = False
     transport.write(b"still there")
     assert read_exactly(theirs, 11) == b"still there"
     transport.close()

@@ -243,6 +243,7 @@ class Connection(Threads, asyncio.Protocol):
         self._has_ended = False
         self._ends: list[asyncio.Future[None]] = []
         self._thread = get_ident()
+        websocket._take_over()
         websocket._sock = transport.get_extra_info("socket")
         websocket._transport = self._transport
         websocket._driver = self
@@ -253,6 +254,11 @@ class Connection(Threads, asyncio.Protocol):
     def begin(self) -> None:
         """Call ``opened``, and handle what came with the handshake."""
         websocket = self.websocket
+        if not websocket._connected:  # It has been ended as the server was about to answer.
+            self.release(websocket)
+            self._transport.close()
+            self.ended(websocket)
+            return
         websocket._open()
         if websocket._ending:
             self.finish(websocket)

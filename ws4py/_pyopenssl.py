@@ -27,9 +27,6 @@ class PyOpenSSLTransport(TLSTransport):
     def __init__(self, sock: Any) -> None:
         super().__init__(_Socket(sock))
 
-    def _is_for(self, sock: Any) -> bool:
-        return self.sock.connection is sock
-
     def _shut(self, how: int) -> None:
         with suppress(OSError):
             self.sock.sock_shutdown(how)

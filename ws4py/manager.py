@@ -154,6 +154,7 @@ class WebSocketManager(Threads, Thread):
                 raise TypeError(f"{websocket!r} is no WebSocket")
             check_callbacks(type(websocket))
             self._checked = type(websocket)
+        websocket._take_over()
         fault = self._fault_of(websocket)
         if fault:
             raise RuntimeError(f"cannot add a websocket: {fault}")

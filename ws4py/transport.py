@@ -15,7 +15,6 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
 from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Callable, Union
@@ -47,11 +46,6 @@ def wait_for(fd: int, read: bool, write: bool, timeout: float | None) -> tuple[b
     return bool(event & select.POLLIN or ended), bool(event & select.POLLOUT or ended)
 
 
-#: The socket for which a server makes a websocket. Until that has been made, the server has the
-#: connection, and to end the websocket does nothing to it.
-lent: ContextVar[Any] = ContextVar("lent", default=None)
-
-
 class Transport:
     """What the kinds of sockets have in common; the plain one's ways.
 
@@ -60,12 +54,10 @@ class Transport:
 
     #: Whether :meth:`close` closes the descriptor; False if that is for somebody else to do.
     closes = True
-    #: Whether it does not even shut down: a server is to answer on the socket first.
-    is_lent = False
     #: Whether there may be more to read than the descriptor announces.
     holds_more = False
 
-    __slots__ = ("__dict__", "__weakref__", "_blocks", "_timeout", "room", "sock")
+    __slots__ = ("__dict__", "__weakref__", "_blocks", "_timeout", "is_lent", "room", "sock")
 
     # What TLS waits for, when a read or a write had to be put off.
     _read_waits_for_write = False
@@ -73,6 +65,8 @@ class Transport:
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
+        #: Whether a server has the connection still: to end the websocket does nothing to it.
+        self.is_lent = False
         #: What a loop reads all its connections into, one after the other. Else each read would
         #: have a block of its own, as large as what it asks for, and what is allocated meanwhile
         #: would divide the memory that has been taken for it: with many connections the heap grows
@@ -179,13 +173,9 @@ class Transport:
             socket.socket.shutdown(self.sock, how)
 
     def close(self) -> None:
-        """Shut down, and close the descriptor whatever comes; but not while it is :data:`lent`."""
-        if not (self.is_lent or self._is_for(lent.get())):
+        """Shut down, and close the descriptor whatever comes; but not while it is lent."""
+        if not self.is_lent:
             self._close()
-
-    def _is_for(self, sock: Any) -> bool:
-        """Say whether it was made for ``sock``."""
-        return self.sock is sock
 
     def _close(self) -> None:
         self.shutdown()

@@ -13,6 +13,7 @@ An exception in a callback is logged, and ends its connection. So does ``SystemE
 from __future__ import annotations
 
 from contextlib import suppress
+from contextvars import ContextVar
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -22,9 +23,12 @@ from ws4py.driver import Cancellable
 from ws4py.heartbeat import Heartbeat, check_frequency
 from ws4py.receiving import Receiver
 from ws4py.streaming import DataMessage, Stream
-from ws4py.transport import lent
 
 __all__ = ["EchoWebSocket", "Heartbeat", "WebSocket"]
+
+#: The socket for which a server makes a websocket, which has the connection only once the server
+#: has answered on it.
+lent: ContextVar[Any] = ContextVar("lent", default=None)
 
 
 class WebSocket(Receiver):
@@ -76,8 +80,8 @@ class WebSocket(Receiver):
         self.extensions = extensions
         self.environ = environ
         self.sock = sock
-        # A server that still has the socket has not answered yet.
-        self._connected = sock is None or sock is not lent.get()
+        if self._transport is not None and sock is lent.get():
+            self._connected, self._transport.is_lent = False, True
         if heartbeat_freq is not None:
             check_frequency(heartbeat_freq)
             self.heartbeat_freq = heartbeat_freq
@@ -100,6 +104,13 @@ class WebSocket(Receiver):
         self._watched = self._reads_only = False
         self._heartbeat: Cancellable | None = None
 
+    def _take_over(self) -> None:
+        """Have the connection, which a server has answered on; not if this has been ended."""
+        with self._lock:
+            transport = self._transport
+            if transport is not None and transport.is_lent and not self._over:
+                self._connected, transport.is_lent = True, False
+
     def _agree(self, compression: PerMessageDeflate | None, extensions: list[str]) -> None:
         """Compress messages, if that is among the ``extensions`` that were negotiated."""
         if compression is not None:
@@ -114,6 +125,7 @@ class WebSocket(Receiver):
 
         Blocks, so it wants a thread of its own.
         """
+        self._take_over()
         self._reader = self._driver.get_ident()
         stream = self.stream
         try:
@@ -133,7 +145,7 @@ class WebSocket(Receiver):
 
     def _open(self) -> None:
         """Call ``opened``, the first time."""
-        if self._opened:
+        if self._opened or self._over or self._disconnected:
             return
         self._opened = True
         if self._keeper is not None:

@@ -136,6 +136,47 @@ class Serving:
         ws, _ = server_link.again()
         assert ws.next_event() == ("opened",)
 
+    @pytest.mark.parametrize("way", ["send", "terminate", "close_connection"])
+    def test_what_another_thread_does_before_the_answer_touches_no_socket(
+        self, server_link: Link, way: str
+    ) -> None:
+        errors: list[RuntimeError] = []
+
+        class Early(Echo):
+            @property
+            def heartbeat_freq(self) -> float | None:
+                return None
+
+            @heartbeat_freq.setter  # the last thing that is done to it before the answer
+            def heartbeat_freq(self, _: float | None) -> None:
+                if self.environ["QUERY_STRING"] == "early":
+                    thread = threading.Thread(target=self._act)
+                    thread.start()
+                    thread.join(TIMEOUT)
+
+            def _act(self) -> None:
+                try:
+                    getattr(self, way)(*(["too early"] if way == "send" else []))
+                except RuntimeError as error:
+                    errors.append(error)
+
+        server_link(Early)
+        for _ in range(3):
+            sock, head = server_link.ask(HANDSHAKE.replace(b"GET / ", b"GET /?early "))
+            ws = server_link._made.get(timeout=TIMEOUT)
+            if way == "send":
+                assert head.split(b" ")[1] == b"101"
+                assert ws.next_event() == ("opened",)
+                assert str(errors.pop()) == "a websocket cannot send before it is connected"
+            else:
+                assert head.split(b" ")[1] in (b"101", b"403")
+                assert b"\x81" not in read_to_end(sock)
+                assert ws.events.empty() or ws.next_event()[0] == "closed"
+            sock.close()
+        _, peer = server_link.again()
+        peer.send(TEXT, b"hello")
+        assert peer.message() == (TEXT, b"hello")
+
     def test_a_broadcast_reaches_all(self, server_link: Link) -> None:
         _, first = server_link()
         _, second = server_link.again()

@@ -142,7 +142,6 @@ class WebSocketBaseClient(WebSocket):
         self.ssl_options = dict(ssl_options or {})
         _tls.check_options(self.ssl_options)
         _tls.check_context(ssl_context)
-        check_limits(self.limits, f"{type(self).__name__}.limits")
         self.ssl_context = ssl_context
         self.extra_headers = _pairs(headers or ())
         self.exclude_headers = [name.lower() for name in exclude_headers or ()]
@@ -257,6 +256,7 @@ class WebSocketBaseClient(WebSocket):
     def _start_over(self) -> None:
         """Become a new connection, unless this is one that has not been used."""
         self._check_made()
+        check_limits(self.limits, f"{type(self).__name__}.limits")
         if self._connected and not self._over:
             raise RuntimeError("this client is connected already")
         if self._over or (self._makes_socket and self.sock is None):

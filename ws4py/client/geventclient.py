@@ -117,7 +117,7 @@ class WebSocketClient(WebSocketBaseClient):
             gevent.queue.Empty: None has come.
             RuntimeError: It is not connected yet.
         """
-        if not self._connected:
+        if not (self._connected or self._returns):
             self._check_connected("receive")
         messages = self.messages
         if self._over and not messages.qsize():

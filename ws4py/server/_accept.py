@@ -13,8 +13,7 @@ from ws4py.exc import HandshakeError
 from ws4py.handshake import Accepted, ServerHandshake
 from ws4py.heartbeat import check_frequency
 from ws4py.limits import Limits, check_limits
-from ws4py.transport import lent
-from ws4py.websocket import WebSocket, check_callbacks
+from ws4py.websocket import WebSocket, check_callbacks, lent
 
 __all__ = ["EXHAUSTED", "REST", "Acceptor", "add_addresses", "check_open", "require_alive"]
 
@@ -102,6 +101,9 @@ class Acceptor:
             if not hasattr(websocket, "stream"):
                 raise TypeError(f"{type(websocket)!r} does not call super().__init__()")
             require_alive(websocket)
+            if self.limits is not None:
+                websocket.limits = self.limits
+            check_limits(websocket.limits, f"{type(websocket).__name__}.limits")
         except HandshakeError:
             raise
         except Exception as error:
@@ -109,10 +111,7 @@ class Acceptor:
             raise HandshakeError("Internal error", 500) from error
         finally:
             lent.reset(lending)
-        websocket._connected = True
         websocket._agree(self.handshake.compression, extensions)
-        if self.limits is not None:
-            websocket.limits = self.limits
         if websocket.heartbeat_freq is None:
             websocket.heartbeat_freq = self.heartbeat_freq
         return websocket
@@ -130,8 +129,9 @@ class Acceptor:
 
     def _check_class(self, handler: Any) -> None:
         check_callbacks(handler, self._is_async)
-        if hasattr(handler, "limits"):  # A factory has none.
-            check_limits(handler.limits, f"{handler.__name__}.limits")
+        limits = getattr(handler, "limits", None) if isinstance(handler, type) else None
+        if limits is not None and not hasattr(limits, "__get__"):  # a property, for instance
+            check_limits(limits, f"{handler.__name__}.limits")
 
 
 def require_alive(websocket: WebSocket) -> None:

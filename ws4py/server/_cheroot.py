@@ -65,8 +65,6 @@ class Connection(HTTPConnection):
 
     #: Where the plugin is.
     bus: Any = None
-    # Of the websocket that has been made, but has not got the socket yet.
-    _transport: Any
     # Whether HTTP ends with the request that is being answered.
     _is_last = False
     _is_detached = False
@@ -114,9 +112,6 @@ class Connection(HTTPConnection):
             websocket = acceptor.make(self.socket, accepted.protocols, accepted.extensions, environ)
         finally:
             self.socket.settimeout(timeout)
-        websocket._connected = False
-        self._transport = websocket._transport
-        self._transport.is_lent = True
         return websocket
 
     def detach(self, websocket: WebSocket) -> None:
@@ -124,11 +119,10 @@ class Connection(HTTPConnection):
 
         That is what has been read behind the request.
         """
-        websocket._connected = True
         if self.rfile.has_data():
             websocket.buf = bytes(self.rfile.peek(0))
-        self._transport.is_lent = False
-        self._is_detached = websocket.sock is not None
+        websocket._take_over()
+        self._is_detached = websocket._connected
 
 
 def use_for(server: Any, bus: Any) -> None:

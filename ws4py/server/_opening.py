@@ -256,8 +256,8 @@ def check_response(status: str, headers: Fields) -> Fields:
     error can be raised while the application is still running" (PEP 3333).
 
     Raises:
-        ValueError: The status or a header has a character that it cannot carry; a line break would
-            begin another header.
+        ValueError: The status or a header has a line break, which would begin another header, or
+            a character beyond latin-1.
     """
     fields = list(headers)
     build_head(f"HTTP/1.1 {status}", fields)

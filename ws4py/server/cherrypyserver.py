@@ -217,10 +217,11 @@ class WebSocketTool(cherrypy.Tool):
         if websocket is None:
             return
         conn = _current_connection()
-        if websocket.sock is None or not (_is_switching() and conn.has_answered):
+        if _is_switching() and conn.has_answered:
+            conn.detach(websocket)
+        if not websocket._connected:
             websocket.sock = None
             return
-        conn.detach(websocket)
         taken: list[Any] = []
         try:
             peer = (request.remote.ip, request.remote.port)

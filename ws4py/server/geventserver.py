@@ -191,6 +191,7 @@ class GEventWebSocketPool(Pool):
             self.discard(me)
 
     def _run(self, websocket: WebSocket) -> None:
+        websocket._take_over()
         websocket._driver = GreenletDriver()
         self._websockets.add(websocket)
         if self.ending:

@@ -360,10 +360,14 @@ class _Opening:
             self._loop.hand_on(self._fd, partial(self._server.manager.add, websocket))
         except RuntimeError as error:
             logger.info("A connection ended before it was opened: %s", error)
-            websocket.terminate()
+            self._drop(websocket)
         except BaseException:
-            websocket.terminate()
+            self._drop(websocket)
             raise
+
+    def _drop(self, websocket: WebSocket) -> None:
+        websocket.terminate()
+        self._transport.close()  # in case that it was lent still
 
     def _read(self) -> bytes | None:
         self._transport.room = self._server.manager.room

@@ -17,7 +17,7 @@ It is put into a route of an application::
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from logging import getLogger
 from typing import Any, Callable
@@ -50,6 +50,8 @@ class WebSocketHandler(RequestHandler):
     """
 
     _headers: Any
+
+    _unknown: Iterable[str] = ()
 
     def initialize(
         self,
@@ -182,7 +184,7 @@ class WebSocketHandler(RequestHandler):
         try:
             await adopt(stream, begin)
         except OSError as error:
-            logger.info("The connection was lost in its opening handshake: %s", error)
+            logger.info("An opening handshake broke off: %s", error)
             stream.close()
 
 

@@ -60,7 +60,7 @@ class WebSocketWSGIHandler(SimpleHandler):
     def setup_environ(self) -> None:
         """Add the key ``ws4py.socket``: the connection's socket."""
         super().setup_environ()
-        if isinstance(self.request_handler.server, WSGIServer):
+        if hasattr(self.request_handler.server, "link_websocket_to_server"):
             offer_socket(self.environ, self.request_handler.connection)
 
     def get_scheme(self) -> str:
@@ -99,11 +99,15 @@ class WebSocketWSGIHandler(SimpleHandler):
         self.close()
 
     def _link(self, websocket: WebSocket) -> None:
-        server = self.request_handler.server
-        server._linked.add(self.request_handler.request)
+        server: Any = self.request_handler.server
+        # Another class of server has its own way.
+        linked: set[Any] = getattr(server, "_linked", set())
+        websocket._take_over()
+        linked.add(self.request_handler.request)
         try:
             server.link_websocket_to_server(websocket)
         except BaseException:
+            linked.discard(self.request_handler.request)
             websocket.terminate()
             raise
 
@@ -229,7 +233,10 @@ class WSGIServer(simple_server.WSGIServer):
             self.manager.start()
 
     def link_websocket_to_server(self, ws: WebSocket) -> None:
-        """Let the manager drive ``ws``; override it to have something else drive it."""
+        """Let the manager drive ``ws``.
+
+        Override it to have something else drive it, or to call its ``terminate``.
+        """
         self.initialize_websockets_manager()
         if self.manager is not None:
             self.manager.add(ws)

@@ -47,7 +47,7 @@ from ws4py.handshake import Accepted, build_switch, refusal
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.sending import broadcast
-from ws4py.server._accept import Acceptor, check_open
+from ws4py.server._accept import Acceptor, check_open, require_alive
 from ws4py.server._sockets import MADE, Connection, DeadEnd, find_connection, write_all
 from ws4py.websocket import WebSocket
 
@@ -196,6 +196,7 @@ class WebSocketWSGIApplication:
             else:
                 headers, body = [], self._take_over(environ, accepted)
         except HandshakeError as error:
+            logger.info("An opening handshake was refused: %s", error)
             status, headers, text = refusal(error)
             if not knows_us:
                 headers = [each for each in headers if not is_hop_by_hop(each[0])]
@@ -235,6 +236,7 @@ class WebSocketWSGIApplication:
                 connection.sock, accepted.protocols, accepted.extensions, environ
             )
             websocket = environ.pop("ws4py.websocket", websocket)
+            require_alive(websocket)
             if connection.driver is not None:
                 websocket._driver = connection.driver
             if websocket._transport is not None:
@@ -249,6 +251,7 @@ class WebSocketWSGIApplication:
                 logger.info("A connection ended before it was opened: %s", error)
             else:
                 logger.exception("A websocket could not be opened")
+            websocket._take_over()
             websocket.terminate()
             return connection.end()
         if manager is None:
@@ -259,6 +262,7 @@ class WebSocketWSGIApplication:
         transport, seconds = websocket._transport, websocket.limits.open_timeout
         if transport is not None:
             write_all(transport, build_switch(accepted), seconds)
+        websocket._take_over()
         websocket.buf = connection.ahead()
 
     def _hold(self, websocket: WebSocket, connection: Connection) -> DeadEnd:
@@ -295,12 +299,13 @@ class WebSocketWSGIApplication:
             return connection.end()
         try:
             manager.add(websocket)
-        except RuntimeError as error:
-            logger.info("A connection ended before it was opened: %s", error)
+        except Exception as error:
+            if isinstance(error, RuntimeError):
+                logger.info("A connection ended before it was opened: %s", error)
+            else:
+                logger.exception("A websocket could not be handed off")
             websocket.terminate()
-        except Exception:
-            logger.exception("A websocket could not be handed off")
-            websocket.terminate()
+            connection.sock.close()  # in case that it was lent still
         return dead_end
 
     def _choose_manager(self, connection: Connection) -> WebSocketManager | None:
