@@ -35,7 +35,7 @@ def test_no_limit_is_none_and_not_infinite(name: str, value: float) -> None:
 
 
 def test_an_endless_heartbeat_is_refused() -> None:
-    with pytest.raises(ValueError, match="heartbeat_freq is .* not inf"):
+    with pytest.raises(ValueError, match=r"heartbeat_freq is .* not inf"):
         WebSocketServer(("127.0.0.1", 0), heartbeat_freq=float("inf"))
 
 

@@ -145,7 +145,7 @@ class WebSocket(Receiver):
 
     def _open(self) -> None:
         """Call ``opened``, the first time."""
-        if self._opened or self._over or self._disconnected:
+        if self._opened or self._over or not self._connected:
             return
         self._opened = True
         if self._keeper is not None:
