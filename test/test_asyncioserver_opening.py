@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,31 @@ async def test_opening_handshakes_without_a_time_limit_are_served(
         writer.write(HANDSHAKE[40:])
         assert (await slow.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         writer.transport.abort()
+
+
+@on_loops
+async def test_one_without_a_socket_that_is_ended_before_the_answer_keeps_no_connection() -> None:
+    class Ends(EchoWebSocket):
+        def __init__(self, _sock: object, *args: Any) -> None:
+            super().__init__(None, *args)
+
+        @property
+        def heartbeat_freq(self) -> float | None:
+            return None
+
+        @heartbeat_freq.setter  # the last thing that is done to it before the answer
+        def heartbeat_freq(self, _: float | None) -> None:
+            self.terminate()
+
+        def opened(self) -> None:
+            raise AssertionError("it has ended")
+
+    async with serving(lambda *args: Ends(*args)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+        writer.write(HANDSHAKE)
+        assert (await reader.read()).startswith(b"HTTP/1.1 ")
+        writer.close()
+        await eventually(lambda: not list(server.websockets), "it is there still")
 
 
 @on_loops

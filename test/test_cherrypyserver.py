@@ -197,6 +197,24 @@ def test_a_page_handler_that_raises_opens_no_websocket(
     assert (websocket.sock, websocket.events.empty()) == (None, True)
 
 
+def test_nothing_follows_an_error_where_a_class_has_a_socket_of_its_own(serve: Any) -> None:
+    class Page:
+        @cherrypy.expose
+        def index(self) -> None:
+            raise cherrypy.HTTPError(500, "no page")
+
+    class Dups(Handler):
+        def __init__(self, sock: Any, *args: Any) -> None:
+            super().__init__(sock.dup(), *args)
+
+        def opened(self) -> None:
+            self.send("never")
+
+    head, body = ask(serve(Page(), handler_cls=Dups))
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert b"never" not in body
+
+
 def test_a_page_handler_that_changes_the_status_opens_no_websocket(serve: Any) -> None:
     class Page:
         @cherrypy.expose

@@ -18,6 +18,7 @@ import pytest
 from test.helpers import (
     HANDSHAKE,
     TIMEOUT,
+    RecordingWebSocket,
     echo_server,
     eventually,
     frame,
@@ -51,6 +52,26 @@ def printed(program: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=3 * TIMEOUT, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_one_whose_handshake_the_server_does_not_answer_any_more_is_told_its_end() -> None:
+    class Last(RecordingWebSocket):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            made.append(self)
+            server.shutdown()
+
+    made: list[Any] = []
+    with (
+        echo_server(Last) as server,
+        socket.create_connection(server.server_address, TIMEOUT) as sock,
+    ):
+        sock.sendall(HANDSHAKE)
+        assert read_to_end(sock) == b""
+        assert made[0].all_events() == [("closed", 1006, "Going away")]
+        assert made[0].terminated
+        with pytest.raises(RuntimeError, match="terminated"):
+            made[0].send("too late")
 
 
 def test_a_handshake_may_take_any_time_where_none_is_set() -> None:

@@ -114,6 +114,27 @@ def test_a_server_may_have_a_manager_of_its_own_drive_its_websockets() -> None:
             read_to_end(sock)
 
 
+@pytest.mark.parametrize("way", ["terminate", "close_connection"])
+def test_one_that_is_ended_before_the_answer_is_not_linked(way: str) -> None:
+    class Server(WSGIServer):
+        def link_websocket_to_server(self, ws: Any) -> None:
+            raise AssertionError("it has ended")
+
+    def ends(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        result = application(environ, start_response)
+        getattr(environ["ws4py.websocket"], way)()
+        return result
+
+    asked = HANDSHAKE.replace(b"/ ", b"/ws ", 1)
+    with serving(ends, server_class=Server) as server:
+        before = descriptors()
+        for _ in range(3):
+            sock, _ = raw_connection(server.server_port, asked)
+            with sock:
+                assert read_to_end(sock) == b""
+        eventually(lambda: descriptors() <= before, "a descriptor was left open")
+
+
 def test_without_our_server_the_application_takes_the_connection_over() -> None:
     asked = HANDSHAKE.replace(b"/ ", b"/ws ", 1)
     with make_server("127.0.0.1", 0, application, handler_class=WebSocketWSGIRequestHandler) as one:

@@ -72,7 +72,8 @@ class Host:
         not an OSError, which tells that the client has left.
         """
         loop = asyncio.get_running_loop()
-        websocket.stream.expect_masking = False
+        if websocket.stream is not None:  # else it has been ended meanwhile
+            websocket.stream.expect_masking = False
         connection = _Connection(websocket, self, loop, group)
         tasks = [loop.create_task(self._run(work)) for work in (self._read, self._write)]
         try:

@@ -254,10 +254,8 @@ class Connection(Threads, asyncio.Protocol):
     def begin(self) -> None:
         """Call ``opened``, and handle what came with the handshake."""
         websocket = self.websocket
-        if not websocket._connected:  # It has been ended as the server was about to answer.
-            self.release(websocket)
-            self._transport.close()
-            self.ended(websocket)
+        if websocket._over or not websocket._connected:
+            self._drop(websocket)
             return
         websocket._open()
         if websocket._ending:
@@ -271,6 +269,14 @@ class Connection(Threads, asyncio.Protocol):
             self._go_on(websocket.once())
         else:
             self._update()
+
+    def _drop(self, websocket: WebSocket) -> None:
+        """End the connection of a websocket that was ended as the server was about to answer."""
+        self.release(websocket)
+        self._transport.close()
+        websocket._finish()
+        websocket.sock = None
+        self.ended(websocket)
 
     # What the loop calls.
 

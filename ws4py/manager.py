@@ -155,11 +155,12 @@ class WebSocketManager(Threads, Thread):
             check_callbacks(type(websocket))
             self._checked = type(websocket)
         websocket._take_over()
+        sock = websocket.sock
         fault = self._fault_of(websocket)
         if fault:
             raise RuntimeError(f"cannot add a websocket: {fault}")
         websocket._write_deferred()  # by another manager
-        fd = websocket.sock.fileno()
+        fd = sock.fileno()
         with self.lock:
             stale, self.websockets[fd] = self.websockets.get(fd), websocket
             websocket._fd, websocket._driver = fd, self

@@ -413,8 +413,10 @@ class Endpoint:
 
     @sock.setter
     def sock(self, sock: Any) -> None:
-        self._sock = sock
-        self._transport = None if sock is None else make_transport(sock)
+        before, transport = self._transport, None if sock is None else make_transport(sock)
+        if transport is not None and before is not None:
+            transport.is_lent = before.is_lent
+        self._sock, self._transport = sock, transport
 
     @property
     def connection(self) -> Any:

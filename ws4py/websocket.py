@@ -108,7 +108,8 @@ class WebSocket(Receiver):
         """Have the connection, which a server has answered on; not if this has been ended."""
         with self._lock:
             transport = self._transport
-            if transport is not None and transport.is_lent and not self._over:
+            ends = self._over or self._ending
+            if transport is not None and transport.is_lent and not ends:
                 self._connected, transport.is_lent = True, False
 
     def _agree(self, compression: PerMessageDeflate | None, extensions: list[str]) -> None:

@@ -117,6 +117,17 @@ class Serving:
             assert ws.next_event() == ("opened",)
         assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
+    def test_a_class_may_set_its_socket_again(self, server_link: Link) -> None:
+        class Again(Echo):
+            def __init__(self, sock: Any, *args: Any) -> None:
+                super().__init__(sock, *args)
+                self.sock = sock
+
+        ws, peer = server_link(Again)
+        peer.send(TEXT, b"hello")
+        assert peer.message() == (TEXT, b"hello")
+        assert ws.next_event() == ("opened",)
+
     @pytest.mark.parametrize("way", ["send", "close"])
     def test_a_class_that_sends_as_it_is_made_is_an_error_of_the_server(
         self, server_link: Link, way: str, caplog: pytest.LogCaptureFixture
@@ -172,6 +183,7 @@ class Serving:
                 assert head.split(b" ")[1] in (b"101", b"403")
                 assert b"\x81" not in read_to_end(sock)
                 assert ws.events.empty() or ws.next_event()[0] == "closed"
+                assert ws.close_code in (None, 1006)
             sock.close()
         _, peer = server_link.again()
         peer.send(TEXT, b"hello")

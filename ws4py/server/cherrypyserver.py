@@ -217,9 +217,10 @@ class WebSocketTool(cherrypy.Tool):
         if websocket is None:
             return
         conn = _current_connection()
-        if _is_switching() and conn.has_answered:
+        answered = _is_switching() and conn.has_answered
+        if answered:
             conn.detach(websocket)
-        if not websocket._connected:
+        if not (answered and websocket._connected):
             websocket.sock = None
             return
         taken: list[Any] = []

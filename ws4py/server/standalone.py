@@ -278,6 +278,7 @@ class _Opening:
         self._fd = sock.fileno()
         self._timer: Timer | None = None
         self._watched = self._over = False
+        self._websocket: WebSocket | None = None
         self._run = self._steps(sock)
         server._openings.add(self)
 
@@ -314,7 +315,7 @@ class _Opening:
         if not self._over:
             self._release()
             self._loop.unwatch(self._fd)
-            self._transport.close()
+            self._drop()
 
     def _release(self) -> None:
         self._over = True
@@ -341,6 +342,7 @@ class _Opening:
                 answer = opening.feed(data)
             else:
                 return
+        self._websocket = answer.websocket
         yield _TURN
         if self._server._closed:
             return
@@ -360,14 +362,16 @@ class _Opening:
             self._loop.hand_on(self._fd, partial(self._server.manager.add, websocket))
         except RuntimeError as error:
             logger.info("A connection ended before it was opened: %s", error)
-            self._drop(websocket)
+            self._drop()
         except BaseException:
-            self._drop(websocket)
+            self._drop()
             raise
 
-    def _drop(self, websocket: WebSocket) -> None:
-        websocket.terminate()
-        self._transport.close()  # in case that it was lent still
+    def _drop(self) -> None:
+        """Close the connection, and end a websocket that may not have it yet."""
+        if self._websocket is not None:
+            self._websocket.terminate()
+        self._transport.close()
 
     def _read(self) -> bytes | None:
         self._transport.room = self._server.manager.room

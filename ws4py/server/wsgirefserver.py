@@ -103,6 +103,9 @@ class WebSocketWSGIHandler(SimpleHandler):
         # Another class of server has its own way.
         linked: set[Any] = getattr(server, "_linked", set())
         websocket._take_over()
+        if not websocket._connected:  # It has been ended meanwhile.
+            websocket.terminate()
+            return
         linked.add(self.request_handler.request)
         try:
             server.link_websocket_to_server(websocket)

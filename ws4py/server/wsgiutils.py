@@ -178,7 +178,11 @@ class WebSocketWSGIApplication:
     def make_websocket(
         self, sock: Any, protocols: list[str], extensions: list[str], environ: Environ
     ) -> WebSocket:
-        """Make the websocket, with a copy of ``environ``, and put it into ``environ``."""
+        """Make the websocket, with a copy of ``environ``, and put it into ``environ``.
+
+        It can send once the request has been answered. A program that does that by itself here
+        calls its ``run``, or adds it to a manager.
+        """
         copy = {name: value for name, value in environ.items() if name != MADE}
         websocket = self._make_acceptor().make(sock, protocols, extensions, copy)
         environ["ws4py.websocket"] = websocket
