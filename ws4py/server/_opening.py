@@ -246,7 +246,7 @@ def check_port(port: int) -> None:
         ValueError: It is not from 0 to 65535.
     """
     if not 0 <= port <= 65535:
-        raise ValueError(f"{port} is not a port: it is not from 0 to 65535")
+        raise ValueError(f"{port} is not a port: ports are 0-65535")
 
 
 def check_response(status: str, headers: Fields) -> Fields:
