@@ -19,7 +19,7 @@ from test.helpers import (
     read_exactly,
 )
 from ws4py.client import WebSocketBaseClient
-from ws4py.heartbeat import Pulse
+from ws4py.heartbeat import Pulse, check_frequency
 from ws4py.limits import Limits
 from ws4py.manager import WebSocketManager
 from ws4py.server._accept import Acceptor
@@ -210,6 +210,11 @@ def test_a_pulse_looks_more_often_than_it_pings() -> None:
     assert 0 < (pulse.beat() or 0) <= 1
     assert sock.sent == b"\x89\x00"
     ws.terminate()
+
+
+@pytest.mark.parametrize("seconds", [None, 0, 0.5, 3600])
+def test_a_time_between_pings_may_be_none_or_nothing(seconds: Any) -> None:
+    check_frequency(seconds)
 
 
 @pytest.mark.parametrize("seconds", [-1, "5", float("nan"), float("inf"), 1e12])

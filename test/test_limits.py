@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ws4py.limits import Limits
+from ws4py.limits import Limits, check_limits
 
 # The design's table of limits.
 DEFAULTS = {
@@ -115,3 +115,11 @@ def test_a_policy_that_there_is_not_is_named(policy: Any) -> None:
     with pytest.raises(ValueError, match="when_full is one of ") as caught:
         Limits(when_full=policy)
     assert repr(policy) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, 5, {"max_line": 1}, Limits])
+def test_limits_that_are_none_are_named(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^Mine\.limits is .*, and not a Limits$") as caught:
+        check_limits(value, "Mine.limits")
+    assert repr(value) in str(caught.value)
+    check_limits(Limits(), "Mine.limits")

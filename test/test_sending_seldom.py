@@ -16,7 +16,7 @@ from test.helpers import (
     frame,
     read_exactly,
 )
-from ws4py.driver import ThreadDriver
+from ws4py.driver import ThreadDriver, broadcasting
 from ws4py.limits import Limits
 from ws4py.messaging import PingControlMessage
 from ws4py.sending import broadcast
@@ -220,6 +220,18 @@ def test_a_broadcast_of_what_cannot_be_sent_reaches_those_that_send_in_their_own
     assert caplog.records == []
     for ws in members:
         ws.terminate()
+
+
+def test_a_generator_that_fails_in_a_thread_that_cannot_wait_closes_with_1011(
+    pair: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours, theirs = pair
+    ws = WebSocket(ours)
+    with broadcasting():
+        ws.send(chunk for chunk in ["a", "b", 5])
+    assert read_exactly(theirs, 10) == b"\x01\x01a\x00\x01b\x88\x10\x03\xf3"
+    assert "Unsupported type" in caplog.text
+    ws.terminate()
 
 
 def test_a_broadcast_of_something_else_is_up_to_a_send_that_is_overridden() -> None:

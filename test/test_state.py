@@ -32,6 +32,25 @@ def test_the_lock_outlives_the_state_that_it_guards() -> None:
     assert (state._outgoing, state._over) == (b"", False)
 
 
+@pytest.mark.parametrize("is_client", [False, True])
+def test_what_is_sent_before_there_is_a_connection_is_told_apart_from_what_is_late(
+    is_client: bool,
+) -> None:
+    ws = WebSocket(RecordingSocket())
+    ws._is_client, ws._connected = is_client, False
+    kind = "client" if is_client else "websocket"
+    with pytest.raises(Terminated, match=f"^a {kind} cannot be closed before it is connected"):
+        ws.close()
+    with pytest.raises(Terminated, match=f"^a {kind} cannot send before it is connected"):
+        ws.send("too early")
+    ws._returns = True  # It has been connected before.
+    with pytest.raises(Terminated, match="terminated websocket"):
+        ws.send("too late")
+    ws.terminate()
+    with pytest.raises(Terminated, match="terminated websocket"):
+        ws.send("too late")
+
+
 def test_nobody_but_threads_drives_a_connection_at_first() -> None:
     assert isinstance(State()._driver, ThreadDriver)
 
