@@ -110,8 +110,7 @@ class WebSocketBaseClient(WebSocket):
     Raises:
         ValueError: The URL, a header, an option, ``heartbeat_freq``, ``open_timeout`` or
             ``compression`` is not one.
-        TypeError: The value of a header is not text, or ``ssl_context`` no context; or the class's
-            ``limits`` are not a :class:`ws4py.limits.Limits`.
+        TypeError: The value of a header is not text, or ``ssl_context`` no context.
         OSError: The name of the host cannot be resolved.
     """
 
@@ -225,7 +224,8 @@ class WebSocketBaseClient(WebSocket):
             ValueError: A header or an option is not one.
             FileNotFoundError: A file that ``ssl_options`` names does not exist.
             RuntimeError: It is connected already; or its class does not call our ``__init__``.
-            TypeError: It has a callback that is a coroutine function.
+            TypeError: It has a callback that is a coroutine function, or its ``limits`` are not a
+                :class:`ws4py.limits.Limits`.
         """
         check_callbacks(type(self))
         self._start_over()

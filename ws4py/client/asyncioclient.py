@@ -139,6 +139,7 @@ class WebSocketClient(WebSocket, WebSocketBaseClient):
             ValueError: A header or an option is not one.
             RuntimeError: It is connected already, or about to be; or its class does not call our
                 ``__init__``.
+            TypeError: Its ``limits`` are not a :class:`ws4py.limits.Limits`.
         """
         if self._conversation is not None:
             raise RuntimeError("this client is being connected already")

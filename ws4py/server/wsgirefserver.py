@@ -58,7 +58,7 @@ class WebSocketWSGIHandler(SimpleHandler):
     _switch: tuple[str, list[tuple[str, str]]] | None = None
 
     def setup_environ(self) -> None:
-        """Add the key ``ws4py.socket``: the connection's socket."""
+        """Add the key ``ws4py.socket``, the connection's socket, if the server links websockets."""
         super().setup_environ()
         if hasattr(self.request_handler.server, "link_websocket_to_server"):
             offer_socket(self.environ, self.request_handler.connection)
