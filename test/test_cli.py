@@ -24,6 +24,7 @@ from test.helpers import (
     HANDSHAKE,
     TIMEOUT,
     Recorder,
+    eventually,
     frame,
     raw_connection,
     read_exactly,
@@ -92,10 +93,20 @@ class Program:
         self.process.stdin.flush()
 
     def end(self, number: int | None = None) -> int:
-        """Wait for the end, after the signal ``number`` if given; return the exit status."""
+        """Wait for the end, after the signal ``number`` if given; return the exit status.
+
+        Ctrl-C waits until nothing runs: a callback that it interrupts is the end of its connection.
+        """
+        if number == signal.SIGINT:
+            eventually(self._rests, "the program is busy")
         if number is not None:
             self.process.send_signal(number)
         return self.process.wait(TIMEOUT)
+
+    def _rests(self) -> bool:
+        """Say whether the main thread waits for something; True where there is no /proc."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] not in "RD"
 
     @property
     def errors(self) -> str:
