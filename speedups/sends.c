@@ -1,14 +1,21 @@
-/* What WebSocket.send does with a short message: see turns.h. */
+/* What WebSocket.send does with a message that is not long: see turns.h. */
 #include "turns.h"
 
 #if HASTENS
 
 enum {
-    SHORT = 16 * 1024,      /* bytes of a payload that is sent here */
+    SHORT = 16 * 1024,      /* bytes from which on a payload is written beside its header, and not joined with it */
     LITTLE = 512,           /* bytes of a frame that is not counted, as long as those that gather are FEW */
     FEW = 64,
     MUCH = 32 * 1024,       /* bytes that gather here, of those that are counted */
 };
+
+/* A frame, or its header and a payload beside it. */
+typedef struct {
+    PyObject *bytes;
+    const char *payload;
+    Py_ssize_t size;  /* of what is beside it */
+} Frame;
 
 enum { WRITTEN = 1, REFUSED };  /* what has become of frames; refused is what the kernel has not taken, and kept */
 
@@ -31,13 +38,17 @@ int ws4py_descriptor(Turns *turns, PyObject *transport)
 }
 
 /* Queue what the kernel has not taken, where nothing was: what _keep does, and before others can run. -1 on errors. */
-static int keep_rest(Turns *turns, PyObject *self, PyObject *frame, Py_ssize_t sent)
+static int keep_rest(Turns *turns, PyObject *self, const Frame *frame, Py_ssize_t sent)
 {
-    Py_ssize_t size = PyBytes_GET_SIZE(frame) - sent;
-    PyObject *rest = PyBytes_FromStringAndSize(PyBytes_AS_STRING(frame) + sent, size);
+    Py_ssize_t first = PyBytes_GET_SIZE(frame->bytes), size = first + frame->size - sent;
+    Py_ssize_t left = sent < first ? first - sent : 0;  /* of the first part */
+    PyObject *rest = PyBytes_FromStringAndSize(NULL, size);
 
     if (rest == NULL)
         return -1;
+    memcpy(PyBytes_AS_STRING(rest), PyBytes_AS_STRING(frame->bytes) + first - left, (size_t)left);
+    if (frame->size > 0)
+        memcpy(PyBytes_AS_STRING(rest) + left, frame->payload + frame->size - (size - left), (size_t)(size - left));
     put(&OF(OUTGOING), rest);
     Py_DECREF(rest);
     if (OF(BUSY) == Py_None || PyLong_AsUnsignedLongMask(OF(BUSY)) != PyThread_get_thread_ident())
@@ -73,30 +84,42 @@ static PyObject *join(PyObject *gathered, PyObject *frame)
     return joined;
 }
 
-/* Write bytes, which are all that gathered holds and more; 0 if the kernel takes none, -1 on errors. */
-static int write_bytes(Turns *turns, PyObject *self, int fd, PyObject *bytes)
+static Py_ssize_t write_parts(int fd, const Frame *frame)
+{
+    struct iovec parts[2] = {{PyBytes_AS_STRING(frame->bytes), (size_t)PyBytes_GET_SIZE(frame->bytes)},
+                             {(char *)frame->payload, (size_t)frame->size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Write what is all that gathered holds and more; 0 if the kernel takes nothing, -1 on errors. */
+static int write_bytes(Turns *turns, PyObject *self, int fd, const Frame *frame)
 {
     PyObject *gathered = OF(GATHERED);
-    Py_ssize_t sent = send(fd, PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes), MSG_DONTWAIT | MSG_NOSIGNAL);
+    Py_ssize_t size = PyBytes_GET_SIZE(frame->bytes);
+    Py_ssize_t sent = frame->size > 0
+                          ? write_parts(fd, frame)
+                          : send(fd, PyBytes_AS_STRING(frame->bytes), (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     int error = sent < 0 ? errno : 0;
 
     if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)
         return 0;
     if (PyList_GET_SIZE(gathered) != 0 && PyList_SetSlice(gathered, 0, PyList_GET_SIZE(gathered), NULL) < 0)
         return -1;
-    if (sent == PyBytes_GET_SIZE(bytes))
+    if (sent == size + frame->size)
         return WRITTEN;
     if (sent >= 0)
-        return keep_rest(turns, self, bytes, sent) < 0 ? -1 : REFUSED;
+        return keep_rest(turns, self, frame, sent) < 0 ? -1 : REFUSED;
     errno = error;
     PyErr_SetFromErrno(PyExc_OSError);  /* The kernel says it only once. */
     return tell_of_error(self, NAME(WRITE_FAILED)) < 0 ? -1 : REFUSED;
 }
 
 /* Write what has gathered, and a frame behind it if there is one; 0 if it is not the time for that, -1 on errors. */
-static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
+static int write_frames(Turns *turns, PyObject *self, const Frame *frame)
 {
-    PyObject *joined;
+    Frame all = frame != NULL ? *frame : (Frame){0};
     int result, fd = ws4py_descriptor(turns, OF(TRANSPORT));  /* which may let others run: the state comes after it */
 
     if (fd < 0 || OF(LOCK) == NULL || OF(BUSY) == NULL || OF(ANSWERS) == NULL || !IS_FALSE(OVER) ||
@@ -110,10 +133,10 @@ static int write_frames(Turns *turns, PyObject *self, PyObject *frame)
     }
     if ((result = ask(OF(LOCK), NAME(LOCKED))) != 0)
         return result < 0 ? -1 : 0;
-    if ((joined = join(OF(GATHERED), frame)) == NULL)
+    if ((all.bytes = join(OF(GATHERED), all.bytes)) == NULL)
         return PyErr_Occurred() ? -1 : 0;
-    result = write_bytes(turns, self, fd, joined);
-    Py_DECREF(joined);
+    result = write_bytes(turns, self, fd, &all);
+    Py_DECREF(all.bytes);
     return result;
 }
 
@@ -169,14 +192,13 @@ static int gather(Turns *turns, PyObject *self, PyObject *frame)
     return result == NULL ? -1 : WRITTEN;
 }
 
-/* Return the frame of what is passed to send(); NULL without an exception if that is not plain. */
-static PyObject *make_frame(PyObject *payload, int is_binary)
+/* Make the frame of what is passed to send(); 0 if that is not plain, -1 on errors. */
+static int make_frame(Frame *frame, PyObject *payload, int is_binary)
 {
     const char *data;
     Py_ssize_t size;
     uint8_t head[10];
-    PyObject *frame;
-    int length;
+    int length, is_short;
 
     if (PyBytes_CheckExact(payload)) {
         data = PyBytes_AS_STRING(payload);
@@ -188,16 +210,18 @@ static PyObject *make_frame(PyObject *payload, int is_binary)
         size = PyUnicode_GET_LENGTH(payload);
     }
     else
-        return NULL;
-    if (size >= SHORT)
-        return NULL;
+        return 0;
+    if (size > LONGEST)
+        return 0;
+    is_short = size < SHORT;
     length = write_header(head, FIN | (is_binary ? BINARY : TEXT), size, 0);
-    frame = PyBytes_FromStringAndSize(NULL, length + size);
-    if (frame != NULL) {
-        memcpy(PyBytes_AS_STRING(frame), head, (size_t)length);
-        memcpy(PyBytes_AS_STRING(frame) + length, data, (size_t)size);
-    }
-    return frame;
+    *frame = (Frame){PyBytes_FromStringAndSize(NULL, length + (is_short ? size : 0)), data, is_short ? 0 : size};
+    if (frame->bytes == NULL)
+        return -1;
+    memcpy(PyBytes_AS_STRING(frame->bytes), head, (size_t)length);
+    if (is_short)
+        memcpy(PyBytes_AS_STRING(frame->bytes) + length, data, (size_t)size);
+    return 1;
 }
 
 /* Whether a message can become a frame that is neither compressed nor masked, and be written now. */
@@ -220,7 +244,8 @@ static int takes_frames(Turns *turns, PyObject *self)
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
     Turns *turns = &hastened->state->turns;
-    PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False, *frame;
+    PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False;
+    Frame frame;
     int done;
 
     if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !takes_frames(turns, self))
@@ -228,10 +253,11 @@ PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     if (OF(GATHERER) == Py_None ? OF(TRANSPORT) == NULL || !Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls)
                                 : !PyList_CheckExact(OF(GATHERED)))
         return NULL;
-    if ((frame = make_frame(args[1], binary == Py_True)) == NULL)
+    if (make_frame(&frame, args[1], binary == Py_True) <= 0)
         return NULL;
-    done = OF(GATHERER) == Py_None ? write_frames(turns, self, frame) : gather(turns, self, frame);
-    Py_DECREF(frame);
+    done = OF(GATHERER) == Py_None || frame.size > 0 ? write_frames(turns, self, &frame)
+                                                     : gather(turns, self, frame.bytes);
+    Py_DECREF(frame.bytes);
     return done == REFUSED ? call(self, NAME(SETTLE_REFUSED)) : done == WRITTEN ? Py_NewRef(Py_None) : NULL;
 }
 
@@ -254,6 +280,7 @@ static int sends_plainly(Turns *turns, PyObject *self)
 PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
     Turns *turns = &hastened->state->turns;
+    Frame frame = {0};
     PyObject *others;
     Py_ssize_t i;
     int done = 0;
@@ -261,13 +288,14 @@ PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t
     if (count != 3 || !PyList_CheckExact(args[0]) || !PyBytes_CheckExact(args[1]) ||
         PyBytes_GET_SIZE(args[1]) > SHORT || !PyList_CheckExact(args[2]) || (others = PyList_New(0)) == NULL)
         return NULL;
+    frame.bytes = args[1];
     for (i = 0; done >= 0 && i < PyList_GET_SIZE(args[0]); i++) {
         PyObject *self = Py_NewRef(PyList_GET_ITEM(args[0], i));
 
         /* The state comes last: to look an attribute up may let others run. */
         done = ws4py_fits(turns, self) && sends_plainly(turns, self) && takes_frames(turns, self) &&
                        OF(GATHERER) == Py_None
-                   ? write_frames(turns, self, args[1])
+                   ? write_frames(turns, self, &frame)
                    : 0;
         if (done == 0 || done == REFUSED)
             done = PyList_Append(done == 0 ? others : args[2], self);

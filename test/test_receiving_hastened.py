@@ -16,6 +16,7 @@ import pytest
 from test.alone import Alone, blocks_left, counts_blocks
 from test.helpers import TIMEOUT, RecordingWebSocket, eventually, frame, read_exactly, read_to_end
 from ws4py import masking
+from ws4py.framing import encode_header
 from ws4py.limits import Limits
 from ws4py.messaging import TextMessage
 from ws4py.sending import Sender
@@ -89,6 +90,28 @@ def test_payloads_of_all_kinds(echo: Any, payload: Any, options: Any, sent: byte
     assert read_exactly(peer, len(sent)) == sent
 
 
+@pytest.mark.parametrize("size", [16383, 16384, 65535, 65536])
+@pytest.mark.parametrize("payload", ["x", b"x"], ids=["text", "bytes"])
+def test_payloads_at_the_bounds_of_what_is_compiled(echo: Any, payload: Any, size: int) -> None:
+    ws, peer = echo
+    for _ in range(2):
+        ws.send(payload * size)
+        head = encode_header(1, 1, size)
+        assert read_exactly(peer, len(head) + size) == head + b"x" * size
+
+
+@pytest.mark.parametrize("room", [4096, 16384, 1 << 20])
+def test_answers_of_all_sizes_to_what_came_together_are_in_order(echo: Any, room: int) -> None:
+    """Of those that gathered, and of a payload beside them, the kernel may take any part."""
+    ws, peer = echo
+    ws._transport.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
+    payloads = [b"%05d" % n * (5000 if n % 24 == 23 else 100) for n in range(48)]
+    peer.sendall(b"".join(frame(1, payload) for payload in payloads))
+    for payload in payloads:
+        head = encode_header(1, 1, len(payload))
+        assert read_exactly(peer, len(head) + len(payload)) == head + payload
+
+
 def test_bad_payloads_are_refused_as_ever(echo: Any) -> None:
     ws, _ = echo
     for payload, binary in (("text", True), (17, False), (None, False)):
@@ -96,16 +119,21 @@ def test_bad_payloads_are_refused_as_ever(echo: Any) -> None:
             ws.send(payload, binary)
 
 
-def test_what_the_kernel_does_not_take_is_queued_and_arrives_in_order(echo: Any) -> None:
+@pytest.mark.parametrize("times", [1, 1100, 4000])
+def test_what_the_kernel_does_not_take_is_queued_and_arrives_in_order(
+    echo: Any, times: int
+) -> None:
     ws, peer = echo
+    ws.limits = Limits(high_water=4 * 1024 * 1024)
     count = 0
     while not ws._outgoing:
-        ws.send(b"%015d." % count)
+        ws.send(b"%015d." % count * times)
         count += 1
     for number in range(count, count + 20):
-        ws.send(b"%015d." % number)
+        ws.send(b"%015d." % number * times)
+    head = encode_header(1, 1, 16 * times)
     for number in range(count + 20):
-        assert read_exactly(peer, 18) == b"\x81\x10%015d." % number
+        assert read_exactly(peer, len(head) + 16 * times) == head + b"%015d." % number * times
 
 
 def test_threads_that_send_at_the_same_time_do_not_mix_their_frames(echo: Any) -> None:
