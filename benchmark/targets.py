@@ -15,6 +15,8 @@ from benchmark.report import Result, Row, good, ratios, samples_of, spread
 
 MET = "met"
 COMPILED, PURE = "ws4py", "ws4py-pure"
+#: Targets in CPU µs are for a machine that takes so many for this bare echo in this cell.
+BARE_ECHO, BARE_CELL, BARE_US = "tcp-python", "16x50x1", 5.8
 #: What every server is compared by.
 FIELD = ("16x50x1", "16x50x32", "1024x50x32", "16384x50x1")
 UP_TO_1_KIB = tuple(
@@ -41,6 +43,9 @@ class Ratio:
         ours, peer = (good(samples_of(result, self.cell, name)) for name in self.programs)
         return ratios(ours, peer, "cpu_us")
 
+    def slowness(self, result: Result) -> float:
+        return 1
+
     def row(self, result: Result) -> Row:
         ours, peer = (figures(result, self.cell, name, "cpu_us") for name in self.programs)
         return [kind(self.cell).title, self.ours, spread(ours), self.peer, spread(peer)]
@@ -63,6 +68,11 @@ class Bound:
 
     def values(self, result: Result) -> list[float]:
         return figures(result, self.cell, self.ours, self.key)
+
+    def slowness(self, result: Result) -> float:
+        """Say how many times as long as the machine that the target is for this one takes."""
+        bare = figures(result, BARE_CELL, BARE_ECHO, "cpu_us") if self.key == "cpu_us" else None
+        return median(bare) / BARE_US if bare else 1
 
     def row(self, result: Result) -> Row:
         cell = kind(self.cell)
@@ -131,11 +141,14 @@ def is_planned(target: Target, result: Result) -> bool:
     return set(target.programs) <= set(result["plan"].get(target.cell, ()))
 
 
-def verdict(values: Sequence[float], most: float) -> str:
+def verdict(values: Sequence[float], most: float, slowness: float) -> str:
     if not values:
         return "not measured"
     times = median(values) / most
-    return MET if times <= 1 else f"missed: {times:.2f} times it"
+    if times <= 1:
+        return MET
+    missed = f"missed: {times:.2f} times it"
+    return missed if slowness == 1 else f"{missed}, {times / slowness:.2f} at its machine's speed"
 
 
 def table(result: Result, targets: Sequence[Target]) -> list[Row]:
@@ -144,6 +157,6 @@ def table(result: Result, targets: Sequence[Target]) -> list[Row]:
     for target in targets:
         if is_planned(target, result):
             values = target.values(result)
-            shown = [spread(values), f"{target.most:g}", verdict(values, target.most)]
-            rows.append([*target.row(result), *shown])
+            judged = verdict(values, target.most, target.slowness(result))
+            rows.append([*target.row(result), spread(values), f"{target.most:g}", judged])
     return rows

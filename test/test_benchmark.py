@@ -155,6 +155,15 @@ def test_a_bound_names_its_figure():
     ]
 
 
+def test_a_figure_that_is_missed_is_told_at_the_speed_of_the_machine_it_is_for_too():
+    handshakes = [sample(1, "ws4py", cpu_us=120.0)]
+    target = Bound("crowd10", "ws4py", "cpu_us", 60)
+    assert targets.table(result(handshakes), [target])[1][-1] == "missed: 2.00 times it"
+    bare = {"round": 1, "cell": "16x50x1", "server": "tcp-python", "cpu_us": 5.8 * 2.5}
+    measured = targets.table(result([*handshakes, bare]), [target])
+    assert measured[1][-1] == "missed: 2.00 times it, 0.80 at its machine's speed"
+
+
 def test_the_page_begins_with_the_targets_and_how_many_of_them_are_met():
     measured = result([{**sample(1, "ws4py", beside=2.0), "cell": "crowd10000"}])
     measured["plan"] = {"crowd10000": ["ws4py", "ws4py-pure"]}
