@@ -319,13 +319,13 @@ def blocks_left_by_turns() -> int:
     theirs.settimeout(TIMEOUT)
     ours.setblocking(False)
     ws = EchoWebSocket(ours)
-    answer = b"\x81\x10" + SMALL
 
     def step() -> None:
-        for count in (1, 7):
-            theirs.sendall(frame(1, SMALL) * count)
+        for payload, count in ((SMALL, 1), (SMALL, 7), (SMALL * 1200, 1), (SMALL * 1200, 3)):
+            theirs.sendall(frame(1, payload) * count)
             assert ws.once()
-            assert read_exactly(theirs, len(answer) * count) == answer * count
+            answers = (encode_header(1, 1, len(payload)) + payload) * count
+            assert read_exactly(theirs, len(answers)) == answers
 
     left = blocks_left(step, 200)
     ws.terminate()
