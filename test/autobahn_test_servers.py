@@ -16,15 +16,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 SERVE = "ws4py serve --compression deflate"
-#: The ports that fuzzingclient.json names, by engine.
+#: The ports that fuzzingclient.json names, by engine; those of the examples may be in use.
 PORTS = {
-    "standalone": 9000,
-    "wsgiref": 9001,
-    "cherrypy": 9002,
-    "gevent": 9003,
-    "tornado": 9004,
-    "asyncio": 9005,
-    "asgi": 9006,
+    "standalone": 9100,
+    "wsgiref": 9101,
+    "cherrypy": 9102,
+    "gevent": 9103,
+    "tornado": 9104,
+    "asyncio": 9105,
+    "asgi": 9106,
 }
 
 
