@@ -140,19 +140,28 @@ static inline int find_message(const uint8_t *buf, Py_ssize_t size, Py_ssize_t p
     return 1;
 }
 
-/* Find the message that begins here with a header for long ones, and has not come whole. */
-static inline int find_long(const uint8_t *buf, Py_ssize_t size, int is_masked, Py_ssize_t most, Place *place)
+/* Find the message that begins here, if its header has come and its payload has not come whole. */
+static inline int find_begun(const uint8_t *buf, Py_ssize_t size, int is_masked, Py_ssize_t most, Place *place)
 {
-    Py_ssize_t start = 10 + (is_masked ? KEY_SIZE : 0);
-    uint64_t length = 0;
-    int i;
+    int i, field = 0;
+    uint64_t length, least = 0;
+    Py_ssize_t start;
 
-    if (size < start || (buf[0] != (FIN | TEXT) && buf[0] != (FIN | BINARY)) ||
-        buf[1] != (127 | (is_masked ? MASKED : 0)))
+    if (size < 2 || (buf[0] != (FIN | TEXT) && buf[0] != (FIN | BINARY)) ||
+        (buf[1] & MASKED) != (is_masked ? MASKED : 0))
         return 0;
-    for (i = 2; i < 10; i++)
+    length = buf[1] & ~MASKED;
+    if (length >= 126) {
+        field = length == 126 ? 2 : 8;
+        least = length == 126 ? 126 : LONGEST + 1;
+        length = 0;
+    }
+    start = 2 + field + (is_masked ? KEY_SIZE : 0);
+    if (size < start)
+        return 0;
+    for (i = 2; i < 2 + field; i++)
         length = length << 8 | buf[i];
-    if (length <= LONGEST || length > (uint64_t)most || length > (uint64_t)(PY_SSIZE_T_MAX - start))
+    if (length < least || length > (uint64_t)most || length > (uint64_t)(PY_SSIZE_T_MAX - start))
         return 0;
     *place = (Place){buf[0] == (FIN | TEXT), (Py_ssize_t)length, start, start + (Py_ssize_t)length};
     return size < place->end;

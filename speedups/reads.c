@@ -83,9 +83,8 @@ static void set_size(PyObject *chunk, Py_ssize_t size)
     PyBytes_AS_STRING(chunk)[size] = 0;
 }
 
-/* Keep what has come of a long message, as it came: who parses anything else finds it in _chunk. Return what once()
- * does. */
-static PyObject *keep_long(Turns *turns, PyObject *self, PyObject *chunk, Py_ssize_t came, const Place *place)
+/* Keep what has come of a message, as it came: who parses anything else finds it in _chunk. -1 on errors. */
+static int keep_begun(Turns *turns, PyObject *self, PyObject *chunk, Py_ssize_t came, const Place *place)
 {
     int failed = put_number(&OF(AT), 0) < 0 || put_number(&OF(CAME), came) < 0 ||
                  put_number(&OF(WANTED), place->end - PyBytes_GET_SIZE(chunk)) < 0;
@@ -93,10 +92,10 @@ static PyObject *keep_long(Turns *turns, PyObject *self, PyObject *chunk, Py_ssi
     if (!failed)
         put(&OF(CHUNK), chunk);
     Py_DECREF(chunk);
-    return failed ? NULL : Py_NewRef(Py_True);
+    return failed ? -1 : 0;
 }
 
-/* Say whether what a long message has from some byte on can be kept: text is looked at as it comes. */
+/* Say whether what a message has from some byte on can be kept: text is looked at as it comes. */
 static int is_plain_from(const uint8_t *data, Py_ssize_t from, Py_ssize_t size, const Place *place, int is_masked)
 {
     uint64_t keys = is_masked ? keystream(data + place->start - KEY_SIZE, from - place->start) : 0;
@@ -104,23 +103,34 @@ static int is_plain_from(const uint8_t *data, Py_ssize_t from, Py_ssize_t size, 
     return !place->is_text || is_ascii(data + from, size - from, keys);
 }
 
-static PyObject *begin_long(Turns *turns, PyObject *self, PyObject *chunk, const Place *place)
+/* Keep the message that the turn has come to, if it is a plain one of which a part has come; 0 if it is none, -1 on
+ * errors. */
+int ws4py_begin(Turn *turn)
 {
-    Py_ssize_t size = PyBytes_GET_SIZE(chunk);
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self, *chunk;
+    const uint8_t *data = turn->data + turn->pos;
+    Py_ssize_t size = turn->size - turn->pos;
+    Place place;
 
-    if (reserve(&chunk, place) < 0)
-        return NULL;
+    if (turn->most < 0 || !find_begun(data, size, turn->is_masked, turn->most, &place) ||
+        !is_plain_from(data, place.start, size, &place, turn->is_masked))
+        return 0;
+    chunk = PyBytes_FromStringAndSize(NULL, capacity(size, &place));
+    if (chunk == NULL)
+        return -1;
+    memcpy(PyBytes_AS_STRING(chunk), data, (size_t)size);
     set_size(chunk, size);
-    return keep_long(turns, self, chunk, size, place);
+    return keep_begun(turns, self, chunk, turn->size, &place) < 0 ? -1 : 1;
 }
 
 /* Read once, and handle what has come. */
 static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
 {
     Turns *turns = &turn->state->turns;
-    PyObject *self = turn->self, *result, *chunk;
+    PyObject *self = turn->self, *result;
     const uint8_t *read = *turn->room;
-    Place place;
+    int begun;
 
     size = recv(fd, *turn->room, (size_t)size, MSG_DONTWAIT);
     if (size <= 0)
@@ -131,15 +141,13 @@ static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
     result = ws4py_take_turn(turn);
     if (result != NULL || PyErr_Occurred())
         return result;
-    chunk = PyBytes_FromStringAndSize((char *)read, size);
-    if (chunk != NULL && turn->most >= 0 && find_long(read, size, turn->is_masked, turn->most, &place) &&
-        is_plain_from(read, place.start, size, &place, turn->is_masked))
-        return begin_long(turns, self, chunk, &place);
-    return process(turns, self, chunk);
+    if ((begun = ws4py_begin(turn)) != 0)
+        return begun < 0 ? NULL : Py_NewRef(Py_True);
+    return process(turns, self, PyBytes_FromStringAndSize((char *)read, size));
 }
 
 /* Read into the room, which may be left before this returns. */
-static PyObject *receive_short(Turn *turn, int fd, Py_ssize_t size)
+static PyObject *receive_new(Turn *turn, int fd, Py_ssize_t size)
 {
     Turns *turns = &turn->state->turns;
     uint8_t *room = enter_room(turns);
@@ -152,22 +160,24 @@ static PyObject *receive_short(Turn *turn, int fd, Py_ssize_t size)
     return result;
 }
 
-/* Make what has come of a message, with its header, the payload of that, in its place. Others may run meanwhile. */
+/* Make what has come of a message, with its header, the payload of that, in its place. Others may run meanwhile, if
+ * it is long. */
 static int unmask_whole(PyObject **chunk, const Place *place, int is_masked)
 {
     uint8_t *data = (uint8_t *)PyBytes_AS_STRING(*chunk);
-    PyThreadState *thread = PyEval_SaveThread();
+    PyThreadState *thread = place->length > LONGEST ? PyEval_SaveThread() : NULL;
 
     if (is_masked)
         mask_bytes(data, data + place->start, place->length, data + place->start - KEY_SIZE);
     else
         memmove(data, data + place->start, (size_t)place->length);
-    PyEval_RestoreThread(thread);
+    if (thread != NULL)
+        PyEval_RestoreThread(thread);
     return _PyBytes_Resize(chunk, place->length);
 }
 
-/* Handle a long message with what has come of it now. */
-static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const Place *place)
+/* Handle a message with what has come of it now. */
+static PyObject *take_begun(Turn *turn, PyObject *chunk, Py_ssize_t came, const Place *place)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self, *result = NULL;
@@ -177,7 +187,7 @@ static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const P
     if (!is_plain_from((uint8_t *)PyBytes_AS_STRING(chunk), size - came, size, place, turn->is_masked))
         return process(turns, self, chunk);
     if (size < place->end)
-        return keep_long(turns, self, chunk, came, place);
+        return keep_begun(turns, self, chunk, came, place) < 0 ? NULL : Py_NewRef(Py_True);
     put(&OF(BUSY), turn->me);
     if (unmask_whole(&chunk, place, turn->is_masked) == 0 && put_number(&OF(WANTED), 0) == 0)
         result = ws4py_take_alone(turn, chunk, place->is_text);
@@ -185,8 +195,8 @@ static PyObject *take_long(Turn *turn, PyObject *chunk, Py_ssize_t came, const P
     return result;
 }
 
-/* Read on at a long message, into the bytes that are to be its payload. */
-static PyObject *receive_long(Turn *turn, int fd, Py_ssize_t most)
+/* Read on at a message that has begun, into the bytes that are to be its payload. */
+static PyObject *receive_more(Turn *turn, int fd, Py_ssize_t most)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self, *chunk = OF(CHUNK);
@@ -194,8 +204,8 @@ static PyObject *receive_long(Turn *turn, int fd, Py_ssize_t most)
     Place place;
 
     if (!PyBytes_CheckExact(chunk) || Py_REFCNT(chunk) != 1 || OF(AT) == NULL || PyObject_IsTrue(OF(AT)) ||
-        !find_long((uint8_t *)PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), turn->is_masked, PY_SSIZE_T_MAX,
-                   &place))
+        !find_begun((uint8_t *)PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), turn->is_masked, PY_SSIZE_T_MAX,
+                    &place))
         return NULL;
     OF(CHUNK) = Py_NewRef(Py_None);
     had = PyBytes_GET_SIZE(chunk);
@@ -206,7 +216,7 @@ static PyObject *receive_long(Turn *turn, int fd, Py_ssize_t most)
     came = recv(fd, PyBytes_AS_STRING(chunk) + had, (size_t)(room < most ? room : most), MSG_DONTWAIT);
     set_size(chunk, came > 0 ? had + came : had);
     if (came > 0)
-        return take_long(turn, chunk, came, &place);
+        return take_begun(turn, chunk, came, &place);
     put(&OF(CHUNK), chunk);
     Py_DECREF(chunk);
     return find_nothing(turns, self, came);
@@ -224,6 +234,18 @@ static PyObject *read_on(Hastened *hastened, PyObject *self, PyObject *result)
     return pending < 0 ? NULL : PyObject_CallOneArg(hastened->function, self);
 }
 
+/* Look up the descriptor, which may let others run; the state comes after it. -1 if once() is not to read here. */
+int ws4py_descriptor_to_read(Turns *turns, PyObject *self)
+{
+    int fd = ws4py_descriptor(turns, OF(TRANSPORT));
+
+    if (OF(TRANSPORT) == NULL || !Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls) || !IS_FALSE(DRAINING) ||
+        !IS_FALSE(DISCARDING) || OF(BUF) == NULL || !PyBytes_CheckExact(OF(BUF)) || PyBytes_GET_SIZE(OF(BUF)) != 0 ||
+        *slot(&turns->transport, OF(TRANSPORT), BLOCKS) != Py_False)
+        return -1;
+    return fd;
+}
+
 /* once(self) */
 PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count)
 {
@@ -234,11 +256,8 @@ PyObject *ws4py_once(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     int fd;
 
     if (count == 1 && ws4py_begin_turn(&turn, hastened, self) == 1 && (size = find_reading_size(turns, self)) > 0 &&
-        (fd = ws4py_descriptor(turns, OF(TRANSPORT))) >= 0 && ws4py_is_ready(&turn) && OF(TRANSPORT) != NULL &&
-        Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls) && IS_FALSE(DRAINING) && IS_FALSE(DISCARDING) &&
-        OF(BUF) != NULL && PyBytes_CheckExact(OF(BUF)) && PyBytes_GET_SIZE(OF(BUF)) == 0 &&
-        *slot(&turns->transport, OF(TRANSPORT), BLOCKS) == Py_False) {
-        result = OF(CHUNK) == Py_None ? receive_short(&turn, fd, size) : receive_long(&turn, fd, size);
+        (fd = ws4py_descriptor_to_read(turns, self)) >= 0 && ws4py_is_ready(&turn)) {
+        result = OF(CHUNK) == Py_None ? receive_new(&turn, fd, size) : receive_more(&turn, fd, size);
         result = read_on(hastened, self, result);
     }
     ws4py_drop_turn(&turn);

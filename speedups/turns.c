@@ -307,21 +307,45 @@ static PyObject *hand_over(Turn *turn)
     return result;
 }
 
+static int is_at_rest(Turns *turns, PyObject *self)
+{
+    PyObject *stream = OF(STREAM);
+
+    return stream != NULL && Py_IS_TYPE(stream, turns->stream.cls) &&
+           *slot(&turns->stream, stream, RESTS) == Py_True && *slot(&turns->stream, stream, MESSAGE) == Py_None &&
+           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) != NULL && OF(ANSWERS) != NULL &&
+           OF(GATHERED) != NULL && OF(DRIVER) != NULL;
+}
+
+/* Keep what has come of a message behind others, if once() reads on here; 0 if that is not to be, -1 on errors. */
+static int begin_next(Turn *turn)
+{
+    Turns *turns = &turn->state->turns;
+    PyObject *self = turn->self;
+
+    if ((turn->most = find_most(turns, self)) == -2)
+        return -1;
+    if (ws4py_descriptor_to_read(turns, self) < 0 || !is_at_rest(turns, self) || OF(STREAM) != turn->stream ||
+        OF(CHUNK) != Py_None || !IS_FALSE(ENDING) || !IS_FALSE(CLOSE_RECEIVED))
+        return 0;
+    return ws4py_begin(turn);
+}
+
 /* End a turn, or have what is left of it handled; return what WebSocket._parse would. */
 static PyObject *finish_turn(Turn *turn, int failed)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
-    int done = 0;
+    int done = 0, begun = 0;
 
     if (failed || turn->waits) {
         leave_rest(turn);
         turn->pos = turn->size;
     }
     hide_rest(turn);
-    if (turn->pos < turn->size)
+    if (turn->pos < turn->size && (begun = begin_next(turn)) == 0)
         return hand_over(turn);
-    if (end_turn(turns, self) < 0 || failed)
+    if (end_turn(turns, self) < 0 || failed || begun < 0)
         return NULL;
     if (!IS_FALSE(ENDING) || !IS_FALSE(CLOSE_SENT) || !IS_FALSE(OVER))
         done = ask(self, NAME(IS_DONE));
@@ -350,16 +374,6 @@ PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text)
 
     put(&OF(BUSY), turn->me);
     return finish_turn(turn, !has_ended(turn) && hand_out(turn, &kind, payload, Py_None) < 0);
-}
-
-static int is_at_rest(Turns *turns, PyObject *self)
-{
-    PyObject *stream = OF(STREAM);
-
-    return stream != NULL && Py_IS_TYPE(stream, turns->stream.cls) &&
-           *slot(&turns->stream, stream, RESTS) == Py_True && *slot(&turns->stream, stream, MESSAGE) == Py_None &&
-           IS_FALSE(UNHANDLED) && IS_FALSE(OVER) && IS_FALSE(FAILED) && OF(CHUNK) != NULL && OF(ANSWERS) != NULL &&
-           OF(GATHERED) != NULL && OF(DRIVER) != NULL;
 }
 
 /* Look up what may call Python, before the state is looked at; 0 if there is no plain turn, -1 on errors. */

@@ -1,4 +1,4 @@
-"""Long messages that come in pieces, where reading them is compiled."""
+"""Messages that come in pieces, where reading them is compiled."""
 
 from __future__ import annotations
 
@@ -142,6 +142,124 @@ def test_the_end_in_the_middle_leaves_nothing(fed: Fed) -> None:
     fed.ws.terminate()
     assert fed.ws._chunk is None
     assert fed.ws.got == []
+
+
+#: Sizes of messages that come together, so that a read ends within one of them.
+STREAMS = {
+    "16 B": [16] * 12_000,
+    "125 B": [125] * 1500,
+    "1 KiB": [1024] * 200,
+    "16 KiB": [16_384] * 13,
+    "various": [16_384, 3, 126, 0, 65_535, 70_000, 125, 30_001] * 3,
+}
+
+
+@pytest.mark.parametrize("size", [4_099, 65_536, 100_000])
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("sizes", STREAMS.values(), ids=list(STREAMS))
+def test_reads_that_end_within_a_message(
+    fed: Fed, sizes: list[int], opcode: int, size: int
+) -> None:
+    payloads = [LONG[at : at + length] for at, length in enumerate(sizes)]
+    assert fed.feed(b"".join(fed.frame(opcode, each) for each in payloads), size)
+    assert fed.ws.got == [(each, opcode == TEXT) for each in payloads]
+    assert fed.ws._chunk is None
+
+
+@pytest.mark.parametrize("behind", [2, 5, 6, 7, 8, 1000])
+def test_what_comes_behind_messages_is_kept_at_any_length(fed: Fed, behind: int) -> None:
+    last = fed.frame(TEXT, LONG[:2000])
+    assert fed.feed(2 * fed.frame(TEXT, b"before") + last[:behind])
+    assert fed.ws.got == 2 * [(b"before", True)]
+    assert fed.feed(last[behind:] + fed.frame(TEXT, b"next"))
+    assert fed.ws.got[2:] == [(LONG[:2000], True), (b"next", True)]
+
+
+@pytest.mark.parametrize("at", [0, 1000, 1999])
+def test_a_byte_that_is_no_text_behind_messages(fed: Fed, at: int) -> None:
+    last = fed.frame(TEXT, LONG[:at] + b"\xff" + LONG[: 2000 - at])
+    assert fed.feed(fed.frame(TEXT, b"before") + last[:1500])
+    assert fed.feed(last[1500:])
+    assert fed.ws.got == [(b"before", True)]
+    assert fed.ws.close_sent
+
+
+def test_answers_do_not_wait_for_a_message_that_has_begun(fed: Fed) -> None:
+    fed.ws.received_message = lambda message: fed.ws.send(message.data)  # type: ignore[method-assign]
+    assert fed.feed(3 * fed.frame(TEXT, b"ask") + fed.frame(TEXT, LONG[:2000])[:1000])
+    masked = fed.ws._is_client
+    fed.peer.settimeout(5)
+    assert len(fed.peer.recv(4096)) == 3 * (len(b"ask") + (6 if masked else 2))
+
+
+class Acts(Keeps):
+    """Does something with the first message."""
+
+    def received_message(self, message: Any) -> None:
+        super().received_message(message)
+        if message.data == b"act":
+            self.act()
+
+    def act(self) -> None: ...
+
+
+@pytest.fixture
+def acting(pair: Any) -> Iterator[Fed]:
+    ours, theirs = pair
+    ours.setblocking(False)
+    fed = Fed(Acts(ours), theirs)
+    yield fed
+    fed.ws.terminate()
+
+
+def test_limits_that_a_callback_sets_count_for_what_is_behind(acting: Fed) -> None:
+    ws: Any = acting.ws
+    ws.act = lambda: setattr(ws, "limits", Limits(max_message_size=1000))
+    assert acting.feed(acting.frame(TEXT, b"act") + acting.frame(TEXT, LONG[:2000])[:1500])
+    assert ws.close_sent
+    assert ws.got == [(b"act", True)]
+
+
+def test_a_callback_that_closes_does_not_lose_what_is_behind(acting: Fed) -> None:
+    ws: Any = acting.ws
+    ws.act = ws.close
+    last = acting.frame(TEXT, LONG[:2000])
+    assert acting.feed(acting.frame(TEXT, b"act") + last[:1500])
+    assert acting.feed(last[1500:])
+    assert ws.got == [(b"act", True), (LONG[:2000], True)]
+
+
+def test_a_callback_that_ends_the_connection_leaves_nothing(acting: Fed) -> None:
+    ws: Any = acting.ws
+    ws.act = ws.close_connection
+    acting.peer.sendall(acting.frame(TEXT, b"act") + acting.frame(TEXT, LONG[:2000])[:1500])
+    ws.once()
+    assert ws._chunk is None
+    assert ws.got == [(b"act", True)]
+
+
+def test_a_callback_that_fails_is_the_last_one(acting: Fed) -> None:
+    ws: Any = acting.ws
+    ws.act = lambda: 1 / 0
+    last = acting.frame(TEXT, LONG[:2000])
+    acting.feed(acting.frame(TEXT, b"act") + last[:1500])
+    acting.feed(last[1500:])
+    assert ws.got == [(b"act", True)]
+    assert ws.close_sent
+
+
+def test_a_callback_that_reads_finds_what_is_behind(acting: Fed) -> None:
+    ws: Any = acting.ws
+    last = acting.frame(TEXT, LONG[:2000])
+
+    def act() -> None:
+        acting.peer.sendall(last[1500:])
+        assert ws._transport.wait(True, False, 5)[0]
+        assert ws.once()
+
+    ws.act = act
+    assert acting.feed(acting.frame(TEXT, b"act") + last[:1500])
+    assert ws.got == [(b"act", True), (LONG[:2000], True)]
 
 
 def _peak_of(act: Callable[[], object]) -> int:

@@ -58,7 +58,7 @@ class Closing(Sender):
         #: Bytes that came with the opening handshake and have not been processed yet.
         self.buf = b""
         # What has come and the parser does not have: what waits while a callback runs, and what
-        # there is of a long message, where that is compiled.
+        # there is of a message, where that is compiled.
         self._chunk: bytes | None = None
         # The application has failed: it gets no more messages.
         self._failed = self._lost = False

@@ -9,7 +9,7 @@ have one owner at a time:
 - Nobody, if all has been handled; ``_rests`` is True.
 - ``_chunk``, from ``_at`` on: what waits while a callback runs, or until there is room for answers,
   or for the turns of others; ``_rests`` is None. Who parses meanwhile takes it from there, and
-  who is in the midst of it finds it gone. Where that is compiled, a long message grows there too.
+  who is in the midst of it finds it gone. Where that is compiled, a message grows there too.
 """
 
 from __future__ import annotations
