@@ -4,8 +4,9 @@
 #if HASTENS
 
 enum {
-    LARGEST = 1024 * 1024,  /* bytes that are read at once of a long message, at most */
-    GROWTH = 5,             /* what is allocated for it, at most, for a byte that has come */
+    LARGEST = 1024 * 1024,  /* bytes that are read at once of a message that has come in part, at most */
+    LEAST = 512,            /* what is allocated for it, unless it is shorter */
+    GROWTH = 5,             /* or else, at most, for a byte that has come */
 };
 
 /* Return room to read into, which is nobody else's until it is left: a call may let other threads run. */
@@ -60,11 +61,11 @@ static PyObject *find_nothing(Turns *turns, PyObject *self, Py_ssize_t size)
     return tell_of_error(self, NAME(READ_FAILED)) < 0 ? NULL : Py_NewRef(Py_False);
 }
 
-/* Return how many bytes are allocated for a message of which some have come: the room's size or GROWTH times these, at
- * most, and the same until that is full, so that no peer can have its bytes copied again and again. */
+/* Return how many bytes are allocated for a message of which some have come: one of a few sizes, each GROWTH times the
+ * one before, so that no peer can have its bytes copied again and again. */
 static Py_ssize_t capacity(Py_ssize_t has, const Place *place)
 {
-    Py_ssize_t size = ROOM;
+    Py_ssize_t size = LEAST;
 
     while (size <= has && size < place->end / GROWTH)
         size *= GROWTH;
@@ -103,9 +104,8 @@ static int is_plain_from(const uint8_t *data, Py_ssize_t from, Py_ssize_t size, 
     return !place->is_text || is_ascii(data + from, size - from, keys);
 }
 
-/* Keep the message that the turn has come to, if it is a plain one of which a part has come; 0 if it is none, -1 on
- * errors. */
-int ws4py_begin(Turn *turn)
+/* Keep what has come of a message to which the turn has come, if it is a plain one; 0 if it is none, -1 on errors. */
+int ws4py_keep_next(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self, *chunk;
@@ -130,7 +130,7 @@ static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self, *result;
     const uint8_t *read = *turn->room;
-    int begun;
+    int kept;
 
     size = recv(fd, *turn->room, (size_t)size, MSG_DONTWAIT);
     if (size <= 0)
@@ -141,8 +141,8 @@ static PyObject *receive(Turn *turn, int fd, Py_ssize_t size)
     result = ws4py_take_turn(turn);
     if (result != NULL || PyErr_Occurred())
         return result;
-    if ((begun = ws4py_begin(turn)) != 0)
-        return begun < 0 ? NULL : Py_NewRef(Py_True);
+    if ((kept = ws4py_keep_next(turn)) != 0)
+        return kept < 0 ? NULL : Py_NewRef(Py_True);
     return process(turns, self, PyBytes_FromStringAndSize((char *)read, size));
 }
 

@@ -1,4 +1,4 @@
-/* What WebSocket._parse does with messages that come whole: see turns.h. */
+/* What WebSocket._parse does with plain messages: see turns.h. */
 #include "turns.h"
 
 #if HASTENS
@@ -317,8 +317,8 @@ static int is_at_rest(Turns *turns, PyObject *self)
            OF(GATHERED) != NULL && OF(DRIVER) != NULL;
 }
 
-/* Keep what has come of a message behind others, if once() reads on here; 0 if that is not to be, -1 on errors. */
-static int begin_next(Turn *turn)
+/* Keep what has come of a message behind others, if once() can read on at it; 0 if it is not kept, -1 on errors. */
+static int keep_next(Turn *turn)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
@@ -328,7 +328,7 @@ static int begin_next(Turn *turn)
     if (ws4py_descriptor_to_read(turns, self) < 0 || !is_at_rest(turns, self) || OF(STREAM) != turn->stream ||
         OF(CHUNK) != Py_None || !IS_FALSE(ENDING) || !IS_FALSE(CLOSE_RECEIVED))
         return 0;
-    return ws4py_begin(turn);
+    return ws4py_keep_next(turn);
 }
 
 /* End a turn, or have what is left of it handled; return what WebSocket._parse would. */
@@ -336,16 +336,16 @@ static PyObject *finish_turn(Turn *turn, int failed)
 {
     Turns *turns = &turn->state->turns;
     PyObject *self = turn->self;
-    int done = 0, begun = 0;
+    int done = 0, kept = 0;
 
     if (failed || turn->waits) {
         leave_rest(turn);
         turn->pos = turn->size;
     }
     hide_rest(turn);
-    if (turn->pos < turn->size && (begun = begin_next(turn)) == 0)
+    if (turn->pos < turn->size && (kept = keep_next(turn)) == 0)
         return hand_over(turn);
-    if (end_turn(turns, self) < 0 || failed || begun < 0)
+    if (end_turn(turns, self) < 0 || failed || kept < 0)
         return NULL;
     if (!IS_FALSE(ENDING) || !IS_FALSE(CLOSE_SENT) || !IS_FALSE(OVER))
         done = ask(self, NAME(IS_DONE));
@@ -365,7 +365,7 @@ PyObject *ws4py_take_turn(Turn *turn)
     return finish_turn(turn, handle(turn, &place) < 0);
 }
 
-/* Handle a message that has come alone, unless the connection has ended meanwhile. */
+/* Handle a message behind which nothing has been read, unless the connection has ended meanwhile. */
 PyObject *ws4py_take_alone(Turn *turn, PyObject *payload, int is_text)
 {
     Turns *turns = &turn->state->turns;

@@ -1,11 +1,9 @@
 /* What a WebSocket does with most messages, without a call in between but those of the application.
  *
  * hasten() wraps what is written in Python: WebSocket.once, WebSocket._parse, Sender.send and
- * sending._write_each.
- * The compiled function of the same name does the plain case, and only that: a data message in one
- * frame, nothing queued, no compression, no end in sight. Whatever else
- * there is, it calls the method, which decides. So it needs no rule of its own, but has to know what is
- * plain.
+ * sending._write_each. The compiled function of the same name does the plain case, and only that: a
+ * data message in one frame, nothing queued, no compression, no end in sight. Whatever else there is,
+ * it calls the method, which decides. So it needs no rule of its own, but has to know what is plain.
  *
  * State is in slots, whose places are looked up once; an object is read at these places only if it is
  * an instance of the class that was looked at.
@@ -231,8 +229,8 @@ int ws4py_descriptor(Turns *turns, PyObject *transport);
 int ws4py_flush(Turns *turns, PyObject *self);
 PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
 PyObject *ws4py_write_each(Hastened *hastened, PyObject *const *args, Py_ssize_t count);
-int ws4py_begin(Turn *turn);
-int ws4py_descriptor_to_read(Turns *turns, PyObject *self);
+int ws4py_keep_next(Turn *turn);  /* for once() to read on at it */
+int ws4py_descriptor_to_read(Turns *turns, PyObject *self);  /* where once() reads; -1 if it is to be the one in Python */
 void ws4py_leave_room(Turns *turns, uint8_t **room);
 int ws4py_begin_turn(Turn *turn, Hastened *hastened, PyObject *self);
 int ws4py_is_ready(Turn *turn);

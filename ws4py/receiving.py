@@ -9,7 +9,8 @@ have one owner at a time:
 - Nobody, if all has been handled; ``_rests`` is True.
 - ``_chunk``, from ``_at`` on: what waits while a callback runs, or until there is room for answers,
   or for the turns of others; ``_rests`` is None. Who parses meanwhile takes it from there, and
-  who is in the midst of it finds it gone. Where that is compiled, a message grows there too.
+  who is in the midst of it finds it gone. Where that is compiled, what has come of a message grows
+  there, too; then ``_rests`` is True.
 """
 
 from __future__ import annotations
@@ -396,7 +397,7 @@ class Receiver(Closing):
         return self._parse(None) and (not self._pending() or self.once())
 
     def _has_waiting(self) -> bool:
-        """Say whether something that has come is still to be handled, without anything new."""
+        """Say whether something that has come may be handled without anything new."""
         stream = self.stream
         return self._chunk is not None or (stream is not None and stream.unread > 0)
 

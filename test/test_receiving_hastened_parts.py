@@ -10,6 +10,7 @@ import pytest
 
 from test.helpers import KEY, frame
 from ws4py.limits import Limits
+from ws4py.masking import speedups
 from ws4py.websocket import WebSocket
 
 TEXT, BINARY = 1, 2
@@ -175,6 +176,50 @@ def test_what_comes_behind_messages_is_kept_at_any_length(fed: Fed, behind: int)
     assert fed.ws.got[2:] == [(LONG[:2000], True), (b"next", True)]
 
 
+def test_compiled_what_has_come_of_a_message_is_kept_past_the_parser(fed: Fed) -> None:
+    for _ in range(2):
+        last = fed.frame(TEXT, LONG[:2000])
+        assert fed.feed(fed.frame(TEXT, b"before") + last[:1500])
+        assert fed.ws._chunk == (None if speedups is None else last[:1500])
+        assert fed.feed(last[1500:])
+        assert fed.ws.got.pop() == (LONG[:2000], True)
+
+
+WRONG = {
+    "unmasked": lambda fed: frame(BINARY, LONG[:2000], key=KEY if fed.ws._is_client else None),
+    "16 bits for a short length": lambda fed: _lengthened(fed, 100, b"\x7e\0\x64"),
+    "64 bits for a short length": lambda fed: _lengthened(fed, 2000, b"\x7f\0\0\0\0\0\0\x07\xd0"),
+    "a reserved bit": lambda fed: b"\xc2" + fed.frame(BINARY, LONG[:2000])[1:],
+    "an unknown opcode": lambda fed: b"\x83" + fed.frame(BINARY, LONG[:2000])[1:],
+}
+
+
+def _lengthened(fed: Fed, length: int, field: bytes) -> bytes:
+    whole = fed.frame(BINARY, LONG[:length])
+    mask_bit = whole[1] & 0x80
+    rest = whole[2 if length < 126 else 4 :]
+    return bytes([whole[0], field[0] | mask_bit]) + field[1:] + rest
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=list(WRONG))
+def test_what_breaks_the_protocol_behind_messages(fed: Fed, wrong: Callable[[Fed], bytes]) -> None:
+    assert fed.feed(fed.frame(TEXT, b"before") + wrong(fed)[:80])
+    assert fed.ws.got == [(b"before", True)]
+    assert fed.ws.close_sent
+
+
+@pytest.mark.parametrize("cut", [1400, 1401, 1402, 1403])
+def test_a_key_that_hides_what_is_no_text(fed: Fed, cut: int) -> None:
+    key = b"\x80\xff\0\x7f"
+    text = "ä".encode() + LONG[:2000]
+    for payload, is_text in ((text, True), (LONG[:1500] + b"\xff" + LONG[:500], False)):
+        last = frame(TEXT, payload, key=None if fed.ws._is_client else key)
+        assert fed.feed(fed.frame(TEXT, b"before") + last[:cut])
+        assert fed.feed(last[cut:])
+        assert fed.ws.got.pop() == ((payload, True) if is_text else (b"before", True))
+    assert fed.ws.close_sent
+
+
 @pytest.mark.parametrize("at", [0, 1000, 1999])
 def test_a_byte_that_is_no_text_behind_messages(fed: Fed, at: int) -> None:
     last = fed.frame(TEXT, LONG[:at] + b"\xff" + LONG[: 2000 - at])
@@ -262,19 +307,22 @@ def test_a_callback_that_reads_finds_what_is_behind(acting: Fed) -> None:
     assert ws.got == [(b"act", True), (LONG[:2000], True)]
 
 
-def _peak_of(act: Callable[[], object]) -> int:
+def _memory_of(act: Callable[[], object]) -> tuple[int, int]:
+    """Return how many bytes are held afterwards, and how many were meanwhile, at most."""
     tracemalloc.start()
     try:
         act()
-        return tracemalloc.get_traced_memory()[1]
+        return tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
 
 def test_what_is_only_announced_is_not_allocated(fed: Fed) -> None:
     whole = fed.frame(BINARY, bytes(15_000_000))
-    assert _peak_of(lambda: fed.feed(whole[:100])) < 300_000
-    assert _peak_of(lambda: fed.feed(whole[100:70_000])) < 1_000_000
+    held, peak = _memory_of(lambda: fed.feed(whole[:100]))
+    assert held < 10_000
+    assert peak < 300_000
+    assert _memory_of(lambda: fed.feed(whole[100:70_000]))[1] < 1_000_000
     assert fed.ws.got == []
 
 
