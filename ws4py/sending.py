@@ -454,7 +454,7 @@ def _sends_plainly(websocket: Any) -> bool:
             and websocket._fragmenter is None
             and cls._send_frame is Sender._send_frame
             and cls._write is Sender._write
-            and not websocket._masks
+            and not websocket.stream.always_mask
         )
     except Exception:  # noqa: BLE001 - it is no websocket, or has a fault: ``send`` says so
         return False
