@@ -4,10 +4,10 @@
 #if HASTENS
 
 enum {
-    SHORT = 16 * 1024,      /* bytes from which on a payload is written beside its header, and not joined with it */
+    SHORT = 16 * 1024,      /* bytes from which on a payload that does not gather is written beside its header */
     LITTLE = 512,           /* bytes of a frame that is not counted, as long as those that gather are FEW */
     FEW = 64,
-    MUCH = 32 * 1024,       /* bytes that gather here, of those that are counted */
+    MUCH = 64 * 1024,       /* bytes that gather here, of those that are counted */
 };
 
 /* A frame, or its header and a payload beside it. */
@@ -192,13 +192,14 @@ static int gather(Turns *turns, PyObject *self, PyObject *frame)
     return result == NULL ? -1 : WRITTEN;
 }
 
-/* Make the frame of what is passed to send(); 0 if that is not plain, -1 on errors. */
-static int make_frame(Frame *frame, PyObject *payload, int is_binary)
+/* Make the frame of what is passed to send(), in one part up to a payload that long; 0 if it is not plain, -1 on
+ * errors. */
+static int make_frame(Frame *frame, PyObject *payload, int is_binary, Py_ssize_t whole)
 {
     const char *data;
     Py_ssize_t size;
     uint8_t head[10];
-    int length, is_short;
+    int length, is_whole;
 
     if (PyBytes_CheckExact(payload)) {
         data = PyBytes_AS_STRING(payload);
@@ -213,13 +214,13 @@ static int make_frame(Frame *frame, PyObject *payload, int is_binary)
         return 0;
     if (size > LONGEST)
         return 0;
-    is_short = size < SHORT;
+    is_whole = size <= whole;
     length = write_header(head, FIN | (is_binary ? BINARY : TEXT), size, 0);
-    *frame = (Frame){PyBytes_FromStringAndSize(NULL, length + (is_short ? size : 0)), data, is_short ? 0 : size};
+    *frame = (Frame){PyBytes_FromStringAndSize(NULL, length + (is_whole ? size : 0)), data, is_whole ? 0 : size};
     if (frame->bytes == NULL)
         return -1;
     memcpy(PyBytes_AS_STRING(frame->bytes), head, (size_t)length);
-    if (is_short)
+    if (is_whole)
         memcpy(PyBytes_AS_STRING(frame->bytes) + length, data, (size_t)size);
     return 1;
 }
@@ -246,17 +247,17 @@ PyObject *ws4py_send(Hastened *hastened, PyObject *const *args, Py_ssize_t count
     Turns *turns = &hastened->state->turns;
     PyObject *self = args[0], *binary = count > 2 ? args[2] : Py_False;
     Frame frame;
-    int done;
+    int gathers, done;
 
     if (count < 2 || count > 4 || (binary != Py_True && binary != Py_False) || !takes_frames(turns, self))
         return NULL;
     if (OF(GATHERER) == Py_None ? OF(TRANSPORT) == NULL || !Py_IS_TYPE(OF(TRANSPORT), turns->transport.cls)
                                 : !PyList_CheckExact(OF(GATHERED)))
         return NULL;
-    if (make_frame(&frame, args[1], binary == Py_True) <= 0)
+    gathers = OF(GATHERER) != Py_None;
+    if (make_frame(&frame, args[1], binary == Py_True, gathers ? LONGEST : SHORT - 1) <= 0)
         return NULL;
-    done = OF(GATHERER) == Py_None || frame.size > 0 ? write_frames(turns, self, &frame)
-                                                     : gather(turns, self, frame.bytes);
+    done = gathers ? gather(turns, self, frame.bytes) : write_frames(turns, self, &frame);
     Py_DECREF(frame.bytes);
     return done == REFUSED ? call(self, NAME(SETTLE_REFUSED)) : done == WRITTEN ? Py_NewRef(Py_None) : NULL;
 }
