@@ -109,13 +109,16 @@ typedef struct {
     Py_ssize_t length, start, end;  /* of the payload */
 } Place;
 
-/* Find the message that begins at pos, if it is one that take_messages takes. */
-static inline int find_message(const uint8_t *buf, Py_ssize_t size, Py_ssize_t pos, int is_masked, Py_ssize_t most,
-                        Place *place)
+/* Find the message that begins at pos, whether it has come whole or not, if it has one frame that is nothing but FIN
+ * and a length as short as can be, and all of the header is there. */
+static inline int find_header(const uint8_t *buf, Py_ssize_t size, Py_ssize_t pos, int is_masked, Py_ssize_t most,
+                              Place *place)
 {
-    Py_ssize_t length, start;
+    int i, field = 0;
+    uint64_t length, least = 0;
+    Py_ssize_t start;
 
-    if (pos < 0 || pos > size - 2)
+    if (pos < 0 || pos > size - 2 || most < 0)
         return 0;
     if (buf[pos] != (FIN | TEXT) && buf[pos] != (FIN | BINARY))
         return 0;
@@ -123,48 +126,33 @@ static inline int find_message(const uint8_t *buf, Py_ssize_t size, Py_ssize_t p
         return 0;
     length = buf[pos + 1] & ~MASKED;
     start = pos + 2;
-    if (length == 127)
-        return 0;
-    if (length == 126) {
-        if (start > size - 2)
-            return 0;
-        length = buf[start] << 8 | buf[start + 1];
-        if (length < 126)
-            return 0;
-        start += 2;
-    }
-    start += is_masked ? KEY_SIZE : 0;
-    if (length > most || length > size - start)
-        return 0;
-    *place = (Place){buf[pos] == (FIN | TEXT), length, start, start + length};
-    return 1;
-}
-
-/* Find the message that begins here, if its header has come and its payload has not come whole. */
-static inline int find_begun(const uint8_t *buf, Py_ssize_t size, int is_masked, Py_ssize_t most, Place *place)
-{
-    int i, field = 0;
-    uint64_t length, least = 0;
-    Py_ssize_t start;
-
-    if (size < 2 || (buf[0] != (FIN | TEXT) && buf[0] != (FIN | BINARY)) ||
-        (buf[1] & MASKED) != (is_masked ? MASKED : 0))
-        return 0;
-    length = buf[1] & ~MASKED;
     if (length >= 126) {
         field = length == 126 ? 2 : 8;
         least = length == 126 ? 126 : LONGEST + 1;
         length = 0;
+        if (field > size - start)
+            return 0;
     }
-    start = 2 + field + (is_masked ? KEY_SIZE : 0);
-    if (size < start)
+    for (i = 0; i < field; i++)
+        length = length << 8 | buf[start + i];
+    start += field + (is_masked ? KEY_SIZE : 0);
+    if (start > size || length < least || length > (uint64_t)most || length > (uint64_t)(PY_SSIZE_T_MAX - start))
         return 0;
-    for (i = 2; i < 2 + field; i++)
-        length = length << 8 | buf[i];
-    if (length < least || length > (uint64_t)most || length > (uint64_t)(PY_SSIZE_T_MAX - start))
-        return 0;
-    *place = (Place){buf[0] == (FIN | TEXT), (Py_ssize_t)length, start, start + (Py_ssize_t)length};
-    return size < place->end;
+    *place = (Place){buf[pos] == (FIN | TEXT), (Py_ssize_t)length, start, start + (Py_ssize_t)length};
+    return 1;
+}
+
+/* Find the message that begins at pos, if it is one that take_messages takes. */
+static inline int find_message(const uint8_t *buf, Py_ssize_t size, Py_ssize_t pos, int is_masked, Py_ssize_t most,
+                               Place *place)
+{
+    return find_header(buf, size, pos, is_masked, most < LONGEST ? most : LONGEST, place) && place->end <= size;
+}
+
+/* Find the message that begins here, if it has not come whole. */
+static inline int find_begun(const uint8_t *buf, Py_ssize_t size, int is_masked, Py_ssize_t most, Place *place)
+{
+    return find_header(buf, size, 0, is_masked, most, place) && place->end > size;
 }
 
 /* Return the payload as bytes; NULL without an exception if it should be UTF-8 and is not. */

@@ -113,7 +113,7 @@ int ws4py_keep_next(Turn *turn)
     Py_ssize_t size = turn->size - turn->pos;
     Place place;
 
-    if (turn->most < 0 || !find_begun(data, size, turn->is_masked, turn->most, &place) ||
+    if (!find_begun(data, size, turn->is_masked, turn->most, &place) ||
         !is_plain_from(data, place.start, size, &place, turn->is_masked))
         return 0;
     chunk = PyBytes_FromStringAndSize(NULL, capacity(size, &place));
